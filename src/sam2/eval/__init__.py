@@ -1,0 +1,1 @@
+"""Evaluation: click and box protocols on interactive-segmentation data sets."""
