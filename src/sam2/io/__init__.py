@@ -1,0 +1,1 @@
+"""Reading and writing media: leaves, which import no other part of ``sam2``."""
