@@ -1,0 +1,168 @@
+"""Attention between few prompt tokens and many image tokens, in both directions."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam2.modeling.layers import MLP, Activation
+from sam2.modeling.position_encoding import rotary_table, rotate
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than its embedding."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        downsample_rate: int = 1,
+        dropout: float = 0.0,
+        kv_in_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding_dim = embedding_dim
+        self.kv_in_dim = embedding_dim if kv_in_dim is None else kv_in_dim
+        self.internal_dim = embedding_dim // downsample_rate
+        self.num_heads = num_heads
+        if self.internal_dim % num_heads:
+            raise ValueError(f"num_heads must divide {self.internal_dim}, got {num_heads}")
+        self.q_proj = nn.Linear(embedding_dim, self.internal_dim)
+        self.k_proj = nn.Linear(self.kv_in_dim, self.internal_dim)
+        self.v_proj = nn.Linear(self.kv_in_dim, self.internal_dim)
+        self.out_proj = nn.Linear(self.internal_dim, embedding_dim)
+        self.dropout_p = dropout
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q [B, Nq, C], k and v [B, Nk, C_kv] -> [B, Nq, C]."""
+        return self._attend(self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v)))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        dropout = self.dropout_p if self.training else 0.0
+        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class RoPEAttention(Attention):
+    """Attention whose queries and keys carry an axial rotary code of their cell.
+
+    Keys may be several maps in a row (``rope_k_repeat``) followed by ``num_k_exclude_rope`` tokens without a place.
+    ``feat_sizes`` is accepted for the official signature; the table follows the number of queries.
+    """
+
+    def __init__(
+        self,
+        *args: int,
+        rope_theta: float = 10000.0,
+        rope_k_repeat: bool = False,
+        feat_sizes: tuple[int, int] = (64, 64),
+        embedding_dim: int | None = None,
+        num_heads: int = 1,
+        downsample_rate: int = 1,
+        dropout: float = 0.0,
+        kv_in_dim: int | None = None,
+    ) -> None:
+        if embedding_dim is None:
+            embedding_dim, *rest = args
+            num_heads = rest[0] if rest else num_heads
+        super().__init__(embedding_dim, num_heads, downsample_rate, dropout, kv_in_dim)
+        self.rope_theta = rope_theta
+        self.rope_k_repeat = rope_k_repeat
+        self.feat_sizes = tuple(feat_sizes)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
+        """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square."""
+        side = math.isqrt(q.shape[1])
+        if side * side != q.shape[1]:
+            raise ValueError(f"q must hold the tokens of a square map, got {q.shape[1]} tokens")
+        placed = k.shape[1] - num_k_exclude_rope
+        if placed != q.shape[1] and not self.rope_k_repeat:
+            raise ValueError(f"k has {placed} tokens with a place for {q.shape[1]} queries; rope_k_repeat is off")
+        query, key, value = self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+        table = rotary_table(side, side, dim=query.shape[-1], theta=self.rope_theta, device=query.device)
+        query = rotate(query, table)
+        if placed == key.shape[2]:
+            key = rotate(key, table)
+        elif placed > 0:
+            key = key.clone()
+            key[:, :, :placed] = rotate(key[:, :, :placed], table)
+        return self._attend(query, key, value)
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Tokens attend to themselves, to the image, pass an MLP; then the image attends to the tokens."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        mlp_dim: int = 2048,
+        activation: Activation = nn.ReLU,
+        attention_downsample_rate: int = 2,
+        skip_first_layer_pe: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attn = Attention(embedding_dim, num_heads)
+        self.norm1 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.norm2 = nn.LayerNorm(embedding_dim)
+        self.mlp = MLP(embedding_dim, mlp_dim, embedding_dim, num_layers=2, activation=activation)
+        self.norm3 = nn.LayerNorm(embedding_dim)
+        self.norm4 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_image_to_token = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.skip_first_layer_pe = skip_first_layer_pe
+
+    def forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> tuple[Tensor, Tensor]:
+        """queries [B, T, C] and keys [B, H * W, C], updated."""
+        if self.skip_first_layer_pe:
+            # Officially the first layer replaces the tokens: no residual and no position code.
+            queries = self.self_attn(q=queries, k=queries, v=queries)
+        else:
+            placed = queries + query_pe
+            queries = queries + self.self_attn(q=placed, k=placed, v=queries)
+        queries = self.norm1(queries)
+        placed_keys = keys + key_pe
+        queries = self.norm2(queries + self.cross_attn_token_to_image(q=queries + query_pe, k=placed_keys, v=keys))
+        queries = self.norm3(queries + self.mlp(queries))
+        keys = self.norm4(keys + self.cross_attn_image_to_token(q=placed_keys, k=queries + query_pe, v=queries))
+        return queries, keys
+
+
+class TwoWayTransformer(nn.Module):
+    """``depth`` two-way blocks and a last look of the tokens at the image."""
+
+    def __init__(
+        self,
+        depth: int,
+        embedding_dim: int,
+        num_heads: int,
+        mlp_dim: int,
+        activation: Activation = nn.ReLU,
+        attention_downsample_rate: int = 2,
+    ) -> None:
+        super().__init__()
+        self.depth = depth
+        self.embedding_dim = embedding_dim
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(
+                embedding_dim, num_heads, mlp_dim, activation, attention_downsample_rate, skip_first_layer_pe=i == 0
+            )
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.norm_final_attn = nn.LayerNorm(embedding_dim)
+
+    def forward(self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """image_embedding and image_pe [B, C, H, W], point_embedding [B, T, C] -> tokens [B, T, C], image [B, H * W, C]."""
+        keys = image_embedding.flatten(2).transpose(1, 2)
+        key_pe = image_pe.flatten(2).transpose(1, 2)
+        queries = point_embedding
+        for layer in self.layers:
+            queries, keys = layer(queries=queries, keys=keys, query_pe=point_embedding, key_pe=key_pe)
+        attended = self.final_attn_token_to_image(q=queries + point_embedding, k=keys + key_pe, v=keys)
+        return self.norm_final_attn(queries + attended), keys

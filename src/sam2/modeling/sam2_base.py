@@ -1,0 +1,333 @@
+"""The model: its parts, and the five verbs that images, videos and training are made of.
+
+``encode_image`` -> (``fuse_memory`` or ``condition_on_nothing``) -> ``decode_masks`` -> ``select_mask`` -> ``encode_memory``.
+The image predictor stops after ``decode_masks``: officially its masks are not gated by the object score, the tracker's
+are. Nothing here remembers anything between calls.
+"""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sam2.modeling.backbones.image_encoder import BackboneOutput, ImageEncoder
+from sam2.modeling.config import Behaviour, ModelConfig, check_image_size
+from sam2.modeling.layers import MLP
+from sam2.modeling.memory_attention import MemoryAttention
+from sam2.modeling.memory_encoder import MemoryEncoder
+from sam2.modeling.memory_tokens import assemble
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from sam2.modeling.sam.prompt_encoder import PromptEncoder
+from sam2.modeling.sam.transformer import TwoWayTransformer
+from sam2.modeling.types import (
+    FrameMemory,
+    ImageFeatures,
+    MaskCandidates,
+    MaskPrediction,
+    MemoryContext,
+    PromptBatch,
+)
+
+NO_OBJ_SCORE = -1024.0
+"""The logit of every pixel of an absent object: far below anything the decoder gives."""
+
+STRIDE = 16
+"""Pixels of the input per cell of the embedding."""
+
+# What mask prompts become as logits, so that a sigmoid gives 0 or 1.
+MASK_LOGIT_SCALE, MASK_LOGIT_BIAS = 20.0, -10.0
+
+
+class SAM2Base(nn.Module):
+    """SAM 2 (arXiv 2408.00714) without any notion of time.
+
+    Args:
+        image_encoder, memory_attention, memory_encoder: the parts that ``build_model`` makes.
+        config: what the weights look like.
+        behaviour: what is done with them; see :class:`sam2.modeling.config.Behaviour`.
+    """
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        memory_attention: MemoryAttention,
+        memory_encoder: MemoryEncoder,
+        *,
+        config: ModelConfig,
+        behaviour: Behaviour,
+    ) -> None:
+        super().__init__()
+        c, d = config.d_model, config.memory.dim
+        self.config = config
+        self.behaviour = behaviour
+        self.image_encoder = image_encoder
+        self.memory_attention = memory_attention
+        self.memory_encoder = memory_encoder
+        self.num_feature_levels = 3
+        self.hidden_dim = c
+        self.mem_dim = d
+        self.num_maskmem = config.memory.num_maskmem
+        self.backbone_stride = STRIDE
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(self.num_maskmem, 1, 1, d))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, c))
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, c))
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, c))
+        self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, d)) if config.no_obj_embed_spatial else None
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.sam_prompt_encoder = PromptEncoder(
+            embed_dim=c,
+            image_embedding_size=(config.image_size // STRIDE,) * 2,
+            input_image_size=(config.image_size,) * 2,
+            mask_in_chans=16,
+            prompt_maps=config.decoder.prompt_maps,
+        )
+        self.sam_mask_decoder = MaskDecoder(
+            transformer_dim=c,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=c, num_heads=8, mlp_dim=config.decoder.mlp_dim
+            ),
+            iou_head_hidden_dim=256,
+            dynamic_multimask_via_stability=behaviour.dynamic_multimask_via_stability,
+            dynamic_multimask_stability_delta=behaviour.dynamic_multimask_stability_delta,
+            dynamic_multimask_stability_thresh=behaviour.dynamic_multimask_stability_thresh,
+            use_multimask_token_for_obj_ptr=behaviour.use_multimask_token_for_obj_ptr,
+            fusion_layers=config.decoder.fusion_layers,
+            smooth_upscaling=config.decoder.smooth_upscaling,
+        )
+        self.obj_ptr_proj = MLP(c, c, c, 3)
+        self.obj_ptr_tpos_proj = nn.Linear(c, d) if config.proj_tpos_enc_in_obj_ptrs else nn.Identity()
+        for embedding in (self.maskmem_tpos_enc, self.no_mem_embed, self.no_mem_pos_enc, self.no_obj_ptr):
+            nn.init.trunc_normal_(embedding, std=0.02)
+        if self.no_obj_embed_spatial is not None:
+            nn.init.trunc_normal_(self.no_obj_embed_spatial, std=0.02)
+
+    # ---- what callers ask about the model
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_mem_embed.device
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the image encoder computes in."""
+        return next(self.image_encoder.parameters()).dtype
+
+    @property
+    def low_res_size(self) -> int:
+        """Side of the mask logits, a quarter of the input."""
+        return self.image_size // 4
+
+    def set_image_size(self, image_size: int) -> None:
+        """Take square input of another size; no weight depends on it."""
+        check_image_size(image_size)
+        self.config = replace(self.config, image_size=image_size)
+        self.sam_prompt_encoder.set_image_size((image_size,) * 2, (image_size // STRIDE,) * 2)
+
+    def cast_(self, dtype: torch.dtype) -> "SAM2Base":
+        """Compute in ``dtype``, in place; the prompt encoder stays in float32, where a coordinate keeps its bits."""
+        self.to(dtype)
+        self.sam_prompt_encoder.float()
+        return self
+
+    def forward(self, *args: object, **kwargs: object) -> None:
+        """Not defined: a SAM 2 has no single forward. Use the verbs or a predictor."""
+        raise NotImplementedError("call SAM2ImagePredictor, or the verbs encode_image, decode_masks, ... of this model")
+
+    # ---- the five verbs
+
+    def encode_image(self, pixels: Float[Tensor, "b 3 s s"]) -> ImageFeatures:
+        """Normalised pixels, square and of a multiple of 32, to features in the weights' dtype."""
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3] or pixels.shape[2] % 32:
+            raise ValueError(f"pixels must be [B, 3, S, S] with S a multiple of 32, got {tuple(pixels.shape)}")
+        fine, middle, embed = self.image_encoder.pyramid(self._as_input(pixels))
+        decoder = self.sam_mask_decoder
+        position = self.image_encoder.neck.position_encoding.table(embed.shape[-2], embed.shape[-1], embed.device)
+        return ImageFeatures(embed, (decoder.conv_s0(fine), decoder.conv_s1(middle)), position)
+
+    def condition_on_nothing(self, embed: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The embedding to decode from where there is no memory: a still image, or the first frame."""
+        return embed + self.no_mem_embed.reshape(1, -1, 1, 1)
+
+    def fuse_memory(self, features: ImageFeatures, context: MemoryContext) -> Float[Tensor, "n c h w"]:
+        """The embedding conditioned on each object's memory; one row of features serves all n objects."""
+        n = len(context.features)
+        h, w = features.embed.shape[-2:]
+        projection = self.obj_ptr_tpos_proj if self.behaviour.add_tpos_enc_to_obj_ptrs else None
+        memory = assemble(
+            context,
+            time_codes=self.maskmem_tpos_enc,
+            position_encoding=self.memory_encoder.position_encoding,
+            pointer_projection=projection,
+        )
+        tokens = features.embed.flatten(2).transpose(1, 2).expand(n, -1, -1)
+        position = features.position.to(tokens.dtype).flatten(2).transpose(1, 2).expand(n, -1, -1)
+        conditioned = self.memory_attention.on_tokens(
+            tokens, memory.tokens, position, memory.position, num_pointer_tokens=memory.num_pointer_tokens
+        )
+        return conditioned.transpose(1, 2).unflatten(2, (h, w))
+
+    def decode_masks(
+        self,
+        embed: Float[Tensor, "b c h w"],
+        high_res: tuple[Tensor, Tensor],
+        prompts: PromptBatch,
+        *,
+        multimask: bool,
+        prompt_hints: bool = True,
+    ) -> MaskCandidates:
+        """Candidate masks of n objects.
+
+        Args:
+            embed: conditioned embeddings, n rows, or one that all prompts share.
+            high_res: ``ImageFeatures.high_res``, rows as ``embed``.
+            multimask: three candidates, or one (the stable or best one where the behaviour says so, in evaluation).
+            prompt_hints: use the high-resolution part of drawn prompts, where the model draws them.
+        """
+        prompts = self._with_fitting_masks(prompts)
+        encoded = self.sam_prompt_encoder.encode(prompts, hints=prompt_hints)
+        if encoded.hints is not None:
+            high_res = (high_res[0] + encoded.hints[0].to(high_res[0].dtype),
+                        high_res[1] + encoded.hints[1].to(high_res[1].dtype))  # fmt: skip
+        decoder = self.sam_mask_decoder
+        raw = decoder.predict_masks(
+            embed, self.sam_prompt_encoder.get_dense_pe(), encoded.sparse, encoded.dense, high_res
+        )
+        dynamic = decoder.dynamic_multimask_via_stability and not self.training
+        logits, ious = decoder.choose(raw, multimask=multimask, dynamic=dynamic)
+        tokens = decoder.pointer_tokens(raw, multimask=multimask)
+        return MaskCandidates(logits.float(), ious.float(), tokens, raw.object_score.float())
+
+    def select_mask(self, candidates: MaskCandidates) -> MaskPrediction:
+        """Gate candidates by the object score, take the best by predicted IoU, and make the object pointer."""
+        present = candidates.object_score > 0
+        logits = torch.where(present[:, :, None, None], candidates.logits, NO_OBJ_SCORE)
+        row = torch.arange(len(logits), device=logits.device)
+        best = candidates.ious.argmax(dim=-1)
+        chosen = logits[row, best][:, None]
+        token = candidates.tokens[row, best if candidates.tokens.shape[1] > 1 else torch.zeros_like(best)]
+        pointer = self._pointer(token, candidates.object_score)
+        return MaskPrediction(
+            logits=chosen,
+            high_res_logits=F.interpolate(chosen, size=(self.image_size,) * 2, mode="bilinear", align_corners=False),
+            iou=candidates.ious[row, best][:, None],
+            pointer=pointer,
+            object_score=candidates.object_score,
+            candidates=logits,
+            candidate_ious=candidates.ious,
+        )
+
+    def mask_as_prediction(self, features: ImageFeatures, masks: Float[Tensor, "n 1 s s"]) -> MaskPrediction:
+        """Take given masks (0..1, at the input's size) as the prediction; stands in for fuse, decode and select.
+
+        The pointer comes from a decoder run on the raw embedding with the mask as prompt, as officially.
+        """
+        n = len(masks)
+        high_res_logits = masks.float() * MASK_LOGIT_SCALE + MASK_LOGIT_BIAS
+        logits = F.interpolate(
+            high_res_logits, size=(self.low_res_size,) * 2, mode="bilinear", align_corners=False, antialias=True
+        )
+        empty = PromptBatch.empty(n, self.device)
+        prompt = self.mask_downsample(masks.to(self.mask_downsample.weight.dtype))
+        candidates = self.decode_masks(
+            features.embed, features.high_res, replace(empty, masks=prompt), multimask=False
+        )
+        present = (masks.flatten(1) > 0).any(dim=1, keepdim=True).float()
+        pointer = self._gate_pointer(self._pointer(candidates.tokens[:, 0], candidates.object_score), present)
+        ones = torch.ones(n, 1, device=logits.device)
+        return MaskPrediction(
+            logits=logits,
+            high_res_logits=high_res_logits,
+            iou=ones,
+            pointer=pointer,
+            object_score=present * MASK_LOGIT_SCALE + MASK_LOGIT_BIAS,
+            candidates=logits,
+            candidate_ious=ones,
+        )
+
+    def encode_memory(
+        self, features: ImageFeatures, prediction: MaskPrediction, *, prompted: bool, dtype: torch.dtype = torch.bfloat16
+    ) -> FrameMemory:
+        """What to keep of this frame. Reads the embedding that is *not* conditioned on memory, as officially.
+
+        Args:
+            prompted: the user gave points or a mask on this frame; its mask is then binarised where the behaviour
+                says so.
+            dtype: how the memory is stored; the official implementation stores bfloat16 in every precision.
+        """
+        behaviour = self.behaviour
+        logits = prediction.high_res_logits
+        if behaviour.non_overlap_masks_for_mem_enc:
+            logits = suppress_overlaps(logits)
+        if prompted and behaviour.binarize_mask_from_pts_for_mem_enc:
+            mask = (logits > 0).float()
+        else:
+            mask = logits.sigmoid()
+        mask = mask * behaviour.sigmoid_scale_for_mem_enc + behaviour.sigmoid_bias_for_mem_enc
+        embed = features.embed.expand(len(mask), -1, -1, -1)
+        memory = self.memory_encoder(embed, mask, skip_mask_sigmoid=True)["vision_features"]
+        if self.no_obj_embed_spatial is not None:
+            absent = (prediction.object_score <= 0).to(memory.dtype)[:, :, None, None]
+            memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
+        return FrameMemory(memory.to(dtype), prediction.pointer, prediction.object_score)
+
+    # ---- official names that users' code calls
+
+    def forward_image(self, img_batch: Tensor) -> BackboneOutput:
+        """Normalised pixels [B, 3, S, S] to the official dict; its two finest levels are projected for the decoder."""
+        output = self.image_encoder(self._as_input(img_batch))
+        output["backbone_fpn"][0] = self.sam_mask_decoder.conv_s0(output["backbone_fpn"][0])
+        output["backbone_fpn"][1] = self.sam_mask_decoder.conv_s1(output["backbone_fpn"][1])
+        return output
+
+    def _prepare_backbone_features(
+        self, backbone_out: BackboneOutput
+    ) -> tuple[BackboneOutput, list[Tensor], list[Tensor], list[tuple[int, int]]]:
+        """The official flattening: maps and codes as [H * W, B, C], and their sizes."""
+        maps = backbone_out["backbone_fpn"][-self.num_feature_levels :]
+        codes = backbone_out["vision_pos_enc"][-self.num_feature_levels :]
+        sizes = [(code.shape[-2], code.shape[-1]) for code in codes]
+        flat_maps = [x.flatten(2).permute(2, 0, 1) for x in maps]
+        flat_codes = [x.flatten(2).permute(2, 0, 1) for x in codes]
+        return backbone_out, flat_maps, flat_codes, sizes
+
+    # ---- small steps
+
+    def _as_input(self, pixels: Tensor) -> Tensor:
+        weight = next(self.image_encoder.parameters())
+        return pixels.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+
+    def _with_fitting_masks(self, prompts: PromptBatch) -> PromptBatch:
+        size = self.sam_prompt_encoder.mask_input_size
+        if prompts.masks is None or prompts.masks.shape[-2:] == size:
+            return prompts
+        fitting = F.interpolate(
+            prompts.masks.float(), size=size, mode="bilinear", align_corners=False, antialias=True
+        )
+        return replace(prompts, masks=fitting)
+
+    def _pointer(self, token: Tensor, object_score: Tensor) -> Tensor:
+        pointer = self.obj_ptr_proj(token)
+        if self.behaviour.soft_no_obj_ptr:
+            return self._gate_pointer(pointer, object_score.sigmoid())
+        return self._gate_pointer(pointer, (object_score > 0).float())
+
+    def _gate_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
+        present = present.to(pointer.dtype)
+        return present * pointer + (1 - present) * self.no_obj_ptr
+
+
+def suppress_overlaps(logits: Tensor) -> Tensor:
+    """Keep each pixel for the object [n, 1, h, w] with the highest logit there; the others get at most -10."""
+    if len(logits) == 1:
+        return logits
+    winner = logits.argmax(dim=0, keepdim=True)
+    index = torch.arange(len(logits), device=logits.device)[:, None, None, None]
+    return torch.where(winner == index, logits, logits.clamp(max=-10.0))
