@@ -43,7 +43,7 @@ def mask_area(rle: Mapping[str, Any]) -> int:
     return int(_runs(rle)[1::2].sum())
 
 
-def mask_to_runs(mask: np.ndarray) -> Int[np.ndarray, "r"]:
+def mask_to_runs(mask: np.ndarray) -> Int[np.ndarray, " r"]:
     """The runs of a mask [h, w], column-major, background first, int64."""
     if mask.ndim != 2:
         raise ValueError(f"mask must have shape [h, w], got {mask.shape}")
@@ -54,7 +54,7 @@ def mask_to_runs(mask: np.ndarray) -> Int[np.ndarray, "r"]:
     return np.concatenate(([0], runs)) if line.size and line[0] else runs
 
 
-def runs_to_mask(runs: Int[np.ndarray, "r"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def runs_to_mask(runs: Int[np.ndarray, " r"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """The mask of ``size`` = (height, width) that has these runs."""
     height, width = size
     if (runs < 0).any() or int(runs.sum()) != height * width:
@@ -63,7 +63,7 @@ def runs_to_mask(runs: Int[np.ndarray, "r"], size: tuple[int, int]) -> Bool[np.n
     return np.repeat(values, runs).reshape(width, height).T
 
 
-def runs_to_string(runs: Int[np.ndarray, "r"]) -> str:
+def runs_to_string(runs: Int[np.ndarray, " r"]) -> str:
     """Runs in COCO's compressed form."""
     values = np.asarray(runs, np.int64).copy()
     values[3:] -= np.asarray(runs, np.int64)[1:-2]
@@ -81,7 +81,7 @@ def runs_to_string(runs: Int[np.ndarray, "r"]) -> str:
     return characters[characters > 0].tobytes().decode("ascii")
 
 
-def string_to_runs(text: str | bytes) -> Int[np.ndarray, "r"]:
+def string_to_runs(text: str | bytes) -> Int[np.ndarray, " r"]:
     """The runs that COCO's compressed form ``text`` holds.
 
     Raises:

@@ -95,7 +95,7 @@ def _from_pil(image: Image.Image, scale: Scale, name: str) -> np.ndarray:
         raise ValueError(f"{name} has no pixels: width {image.size[0]}, height {image.size[1]}")
     if image.mode in _DEEP_MODES:
         deep = np.asarray(image)
-        if image.mode == "I" and 0 <= deep.min() and deep.max() <= np.iinfo(np.uint16).max:
+        if image.mode == "I" and deep.min() >= 0 and deep.max() <= np.iinfo(np.uint16).max:
             deep = deep.astype(np.uint16)  # 16-bit grey files open in this 32-bit mode
         return _from_array(deep, scale, name)
     if "transparency" in image.info and image.mode != "RGBA":
