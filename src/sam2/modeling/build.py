@@ -14,9 +14,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 
-def build_model(
-    config: ModelConfig, behaviour: Behaviour | None = None, *, cls: type[SAM2Base] = SAM2Base
-) -> SAM2Base:
+def build_model(config: ModelConfig, behaviour: Behaviour | None = None, *, cls: type[SAM2Base] = SAM2Base) -> SAM2Base:
     """The model that ``config`` describes: random weights, float32, on the default device, in training mode.
 
     Args:
@@ -34,8 +32,11 @@ def build_model(
 
 def build_image_encoder(config: ModelConfig) -> ImageEncoder:
     """Trunk and neck, without the coarsest level (``scalp=1``)."""
-    is_hiera = isinstance(config.trunk, HieraConfig)
-    trunk: nn.Module = Hiera.from_config(config.trunk) if is_hiera else EfficientNetLite(config.trunk)
+    trunk: nn.Module
+    if isinstance(config.trunk, HieraConfig):
+        trunk = Hiera.from_config(config.trunk)
+    else:
+        trunk = EfficientNetLite(config.trunk)
     neck = FpnNeck(
         PositionEmbeddingSine(config.d_model),
         config.d_model,

@@ -165,14 +165,11 @@ SAM2_1_BEHAVIOUR = Behaviour()
 
 def check_image_size(image_size: int) -> None:
     """Raise ``ValueError`` unless ``image_size`` is a multiple of 32 in 256..2048."""
-    if (
-        not isinstance(image_size, int)
-        or isinstance(image_size, bool)
-        or image_size % SIZE_MULTIPLE
-        or not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE
-    ):
+    whole = type(image_size) is int  # not a bool, not 512.0
+    if not whole or image_size % SIZE_MULTIPLE or not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE:
         raise ValueError(
-            f"image_size must be a multiple of {SIZE_MULTIPLE} in {MIN_IMAGE_SIZE}..{MAX_IMAGE_SIZE}, got {image_size!r}"
+            f"image_size must be a multiple of {SIZE_MULTIPLE} in {MIN_IMAGE_SIZE}..{MAX_IMAGE_SIZE}, "
+            f"got {image_size!r}"
         )
 
 

@@ -42,7 +42,9 @@ class MaskDownSampler(nn.Module):
 class Fuser(nn.Module):
     """``num_layers`` copies of ``layer`` in a row."""
 
-    def __init__(self, layer: nn.Module, num_layers: int, dim: int | None = None, input_projection: bool = False) -> None:
+    def __init__(
+        self, layer: nn.Module, num_layers: int, dim: int | None = None, input_projection: bool = False
+    ) -> None:
         super().__init__()
         if input_projection and dim is None:
             raise ValueError("input_projection=True needs dim")

@@ -11,7 +11,7 @@ from sam2.modeling.types import MemoryContext
 
 @dataclass(frozen=True, slots=True)
 class MemoryTokens:
-    """Tokens [n, m, d] and their position code [n, m, d]; the last ``num_pointer_tokens`` have no place in the image."""
+    """Tokens [n, m, d] and their position code [n, m, d]; the last ``num_pointer_tokens`` have no place."""
 
     tokens: Tensor
     position: Tensor

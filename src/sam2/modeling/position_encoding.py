@@ -64,10 +64,11 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """
     cos, sin = table
     rows = cos.shape[0]
-    pairs = x.float().unflatten(-2, (-1, rows)).unflatten(-1, (-1, 2))
+    *batch, n, dim = x.shape
+    pairs = x.float().reshape(*batch, n // rows, rows, dim // 2, 2)
     even, odd = pairs[..., 0], pairs[..., 1]
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return turned.flatten(-2).flatten(-3, -2).to(x.dtype)
+    return turned.reshape(x.shape).to(x.dtype)
 
 
 def sine_code_1d(positions: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
@@ -141,6 +142,6 @@ class PositionEmbeddingRandom(nn.Module):
         return self._encode(grid).permute(2, 0, 1)
 
     def forward_with_coords(self, coords_input: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """The code of pixel coordinates [..., 2] (x, y) in an image of ``image_size`` (h, w): [..., 2 * num_pos_feats]."""
+        """The code [..., 2 * num_pos_feats] of pixels [..., 2] (x, y) in an image of ``image_size`` (h, w)."""
         size = torch.tensor([image_size[1], image_size[0]], dtype=torch.float32, device=coords_input.device)
         return self._encode(coords_input.float() / size)

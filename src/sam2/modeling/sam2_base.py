@@ -1,6 +1,7 @@
 """The model: its parts, and the five verbs that images, videos and training are made of.
 
-``encode_image`` -> (``fuse_memory`` or ``condition_on_nothing``) -> ``decode_masks`` -> ``select_mask`` -> ``encode_memory``.
+``encode_image`` -> (``fuse_memory`` or ``condition_on_nothing``) -> ``decode_masks`` -> ``select_mask`` ->
+``encode_memory``.
 The image predictor stops after ``decode_masks``: officially its masks are not gated by the object score, the tracker's
 are. Nothing here remembers anything between calls.
 """
@@ -78,16 +79,14 @@ class SAM2Base(nn.Module):
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.sam_prompt_encoder = PromptEncoder(
             embed_dim=c,
-            image_embedding_size=(config.image_size // STRIDE,) * 2,
-            input_image_size=(config.image_size,) * 2,
+            image_embedding_size=_square(config.image_size // STRIDE),
+            input_image_size=_square(config.image_size),
             mask_in_chans=16,
             prompt_maps=config.decoder.prompt_maps,
         )
         self.sam_mask_decoder = MaskDecoder(
             transformer_dim=c,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=c, num_heads=8, mlp_dim=config.decoder.mlp_dim
-            ),
+            transformer=TwoWayTransformer(depth=2, embedding_dim=c, num_heads=8, mlp_dim=config.decoder.mlp_dim),
             iou_head_hidden_dim=256,
             dynamic_multimask_via_stability=behaviour.dynamic_multimask_via_stability,
             dynamic_multimask_stability_delta=behaviour.dynamic_multimask_stability_delta,
@@ -129,7 +128,7 @@ class SAM2Base(nn.Module):
         """Take square input of another size; no weight depends on it."""
         check_image_size(image_size)
         self.config = replace(self.config, image_size=image_size)
-        self.sam_prompt_encoder.set_image_size((image_size,) * 2, (image_size // STRIDE,) * 2)
+        self.sam_prompt_encoder.set_image_size(_square(image_size), _square(image_size // STRIDE))
 
     def cast_(self, dtype: torch.dtype) -> "SAM2Base":
         """Compute in ``dtype``, in place; the prompt encoder stays in float32, where a coordinate keeps its bits."""
@@ -172,7 +171,7 @@ class SAM2Base(nn.Module):
         conditioned = self.memory_attention.on_tokens(
             tokens, memory.tokens, position, memory.position, num_pointer_tokens=memory.num_pointer_tokens
         )
-        return conditioned.transpose(1, 2).unflatten(2, (h, w))
+        return conditioned.transpose(1, 2).reshape(n, -1, h, w)
 
     def decode_masks(
         self,
@@ -236,9 +235,7 @@ class SAM2Base(nn.Module):
         )
         empty = PromptBatch.empty(n, self.device)
         prompt = self.mask_downsample(masks.to(self.mask_downsample.weight.dtype))
-        candidates = self.decode_masks(
-            features.embed, features.high_res, replace(empty, masks=prompt), multimask=False
-        )
+        candidates = self.decode_masks(features.embed, features.high_res, replace(empty, masks=prompt), multimask=False)
         present = (masks.flatten(1) > 0).any(dim=1, keepdim=True).float()
         pointer = self._gate_pointer(self._pointer(candidates.tokens[:, 0], candidates.object_score), present)
         ones = torch.ones(n, 1, device=logits.device)
@@ -253,7 +250,12 @@ class SAM2Base(nn.Module):
         )
 
     def encode_memory(
-        self, features: ImageFeatures, prediction: MaskPrediction, *, prompted: bool, dtype: torch.dtype = torch.bfloat16
+        self,
+        features: ImageFeatures,
+        prediction: MaskPrediction,
+        *,
+        prompted: bool,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> FrameMemory:
         """What to keep of this frame. Reads the embedding that is *not* conditioned on memory, as officially.
 
@@ -266,10 +268,8 @@ class SAM2Base(nn.Module):
         logits = prediction.high_res_logits
         if behaviour.non_overlap_masks_for_mem_enc:
             logits = suppress_overlaps(logits)
-        if prompted and behaviour.binarize_mask_from_pts_for_mem_enc:
-            mask = (logits > 0).float()
-        else:
-            mask = logits.sigmoid()
+        binarize = prompted and behaviour.binarize_mask_from_pts_for_mem_enc
+        mask = (logits > 0).float() if binarize else logits.sigmoid()
         mask = mask * behaviour.sigmoid_scale_for_mem_enc + behaviour.sigmoid_bias_for_mem_enc
         embed = features.embed.expand(len(mask), -1, -1, -1)
         memory = self.memory_encoder(embed, mask, skip_mask_sigmoid=True)["vision_features"]
@@ -308,9 +308,7 @@ class SAM2Base(nn.Module):
         size = self.sam_prompt_encoder.mask_input_size
         if prompts.masks is None or prompts.masks.shape[-2:] == size:
             return prompts
-        fitting = F.interpolate(
-            prompts.masks.float(), size=size, mode="bilinear", align_corners=False, antialias=True
-        )
+        fitting = F.interpolate(prompts.masks.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
         return replace(prompts, masks=fitting)
 
     def _pointer(self, token: Tensor, object_score: Tensor) -> Tensor:
@@ -322,6 +320,10 @@ class SAM2Base(nn.Module):
     def _gate_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         present = present.to(pointer.dtype)
         return present * pointer + (1 - present) * self.no_obj_ptr
+
+
+def _square(side: int) -> tuple[int, int]:
+    return side, side
 
 
 def suppress_overlaps(logits: Tensor) -> Tensor:

@@ -63,13 +63,12 @@ class MultiScaleAttention(nn.Module):
         self.proj = nn.Linear(dim_out, dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, h, w, _ = x.shape
         query, key, value = self.qkv(x).chunk(3, dim=-1)
         if self.q_pool:
             query = max_pool_2x2(query)
         size = query.shape[1:3]
         attended = F.scaled_dot_product_attention(self._heads(query), self._heads(key), self._heads(value))
-        return self.proj(attended.transpose(1, 2).reshape(b, *size, self.dim_out))
+        return self.proj(attended.transpose(1, 2).reshape(len(x), *size, self.dim_out))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], -1, self.num_heads, self.dim_out // self.num_heads).transpose(1, 2)

@@ -77,7 +77,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         channels = getattr(trunk, "channel_list", None)
         if channels is not None and list(channels) != neck.backbone_channel_list:
-            raise ValueError(f"the neck expects channels {neck.backbone_channel_list}, the trunk gives {list(channels)}")
+            raise ValueError(f"neck expects channels {neck.backbone_channel_list}, trunk gives {list(channels)}")
         self.trunk = trunk
         self.neck = neck
         self.scalp = scalp
@@ -92,5 +92,3 @@ class ImageEncoder(nn.Module):
         keep = len(maps) - self.scalp
         maps, positions = maps[:keep], positions[:keep]
         return {"vision_features": maps[-1], "vision_pos_enc": positions, "backbone_fpn": maps}
-
-

@@ -115,7 +115,8 @@ class MaskDecoder(nn.Module):
             high_res_features: maps at strides 4 and 8, as ``forward_image`` returns them. Required.
 
         Returns:
-            Mask logits [n, m, 4h, 4w], predicted IoUs [n, m], object-pointer tokens [n, m or 1, C], object score [n, 1].
+            Mask logits [n, m, 4h, 4w], predicted IoUs [n, m], object-pointer tokens [n, m or 1, C] and object
+            scores [n, 1].
 
         As officially, the stability fallback for single masks acts in evaluation mode only.
         """
@@ -138,7 +139,7 @@ class MaskDecoder(nn.Module):
         return masks, ious, self.pointer_tokens(raw, multimask=multimask_output), raw.object_score
 
     def choose(self, raw: RawMasks, *, multimask: bool, dynamic: bool) -> tuple[Tensor, Tensor]:
-        """Logits and IoUs to return: the three masks, the single one, or (``dynamic``) the single one if it is stable."""
+        """Logits and IoUs to return: three masks, the single one, or (``dynamic``) the single one if it is stable."""
         if multimask:
             return raw.logits[:, 1:], raw.ious[:, 1:]
         if dynamic:
@@ -163,20 +164,20 @@ class MaskDecoder(nn.Module):
         source = self.fusion(embed.to(dtype) + dense.to(dtype))
         hidden, image_tokens = self.transformer(source, image_pe, tokens)
         mask_tokens = hidden[:, 2 : 2 + self.num_mask_tokens]
-        fine = self._upscale(image_tokens.unflatten(1, (h, w)), high_res)
-        kernels = torch.stack(
-            [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
-        )
-        logits = (kernels @ fine.flatten(1, 2).transpose(1, 2)).unflatten(-1, (4 * h, 4 * w))
+        fine = self._upscale(image_tokens.reshape(n, h, w, -1), high_res)
+        kernels = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        logits = (kernels @ fine.flatten(1, 2).transpose(1, 2)).view(n, -1, 4 * h, 4 * w)
         ious = self.iou_prediction_head(hidden[:, 1])
         return RawMasks(logits, ious, mask_tokens, self.pred_obj_score_head(hidden[:, 0]))
 
     def _upscale(self, x: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
         """[n, h, w, C] -> [n, 4h, 4w, C/8], adding the high-resolution maps on the way."""
         first, norm, act, second, last_act = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(second, nn.ConvTranspose2d)
         fine, middle = (level.to(x.dtype).permute(0, 2, 3, 1) for level in high_res)
         x = upscale_2x(x, first) + middle
-        x = act(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        x = act(norm(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         x = self._smoothed(x, 0)
         x = last_act(upscale_2x(x, second) + fine)
         return self._smoothed(x, 1)

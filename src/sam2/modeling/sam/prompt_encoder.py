@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam2.modeling.layers import Activation, LayerNorm2d
@@ -110,7 +109,7 @@ class PromptEncoder(nn.Module):
         return sparse, dense
 
     def encode(self, prompts: PromptBatch, *, hints: bool = True) -> PromptEmbeddings:
-        """All that the decoder can use of ``prompts``; ``hints=False`` leaves out what :meth:`forward` cannot return."""
+        """All that the decoder can use; ``hints=False`` leaves out what :meth:`forward` cannot return."""
         points = None if prompts.points is None or prompts.labels is None else (prompts.points, prompts.labels)
         sparse = self._sparse(points, None, prompts.masks)
         dense = self._dense(prompts.masks, len(prompts))
@@ -137,7 +136,7 @@ class PromptEncoder(nn.Module):
             points = torch.cat((points, points.new_zeros(len(points), 1, 2)), dim=1)
             labels = torch.cat((labels, labels.new_full((len(labels), 1), NOT_A_POINT)), dim=1)
         code = self.pe_layer.forward_with_coords(points, self.input_image_size)
-        kinds = torch.stack([embedding.weight[0] for embedding in self.point_embeddings])
+        kinds = self._kinds()
         code = code + torch.where(
             (labels >= 0)[..., None], kinds[labels.clamp(0, NUM_POINT_KINDS - 1).long()].to(code.dtype), 0.0
         )
@@ -147,8 +146,12 @@ class PromptEncoder(nn.Module):
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         corners = (boxes.float() + 0.5).reshape(-1, 2, 2)
         code = self.pe_layer.forward_with_coords(corners, self.input_image_size)
-        kinds = torch.stack([self.point_embeddings[2].weight[0], self.point_embeddings[3].weight[0]])
+        kinds = self._kinds()[2:]
         return code + kinds.to(code.dtype)
+
+    def _kinds(self) -> Tensor:
+        """What each label 0..3 adds to a point, [4, C]."""
+        return torch.cat([weight for weight in self.point_embeddings.parameters()])
 
     def _dense(self, masks: Tensor | None, n: int) -> Tensor:
         if masks is None:
@@ -156,9 +159,7 @@ class PromptEncoder(nn.Module):
             return blank.expand(n, -1, *self.image_embedding_size)
         return self.mask_downscaling(masks.to(self.no_mask_embed.weight.dtype))
 
-    def _all_points(
-        self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, n: int
-    ) -> tuple[Tensor, Tensor]:
+    def _all_points(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, n: int) -> tuple[Tensor, Tensor]:
         device = self.no_mask_embed.weight.device
         coords = torch.zeros(n, 0, 2, device=device)
         labels = torch.zeros(n, 0, dtype=torch.int32, device=device)

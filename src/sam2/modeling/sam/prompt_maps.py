@@ -17,7 +17,9 @@ DISK_WIDTHS = (0.75, 5.0)
 NUM_MAPS = 2 * len(DISK_WIDTHS) + 2
 
 
-def draw_prompts(points: Tensor, labels: Tensor, masks: Tensor | None, size: tuple[int, int], image_size: int) -> Tensor:
+def draw_prompts(
+    points: Tensor, labels: Tensor, masks: Tensor | None, size: tuple[int, int], image_size: int
+) -> Tensor:
     """Draw n objects' prompts on maps of ``size`` (h, w): [n, NUM_MAPS, h, w] float32.
 
     Points are [n, p, 2] (x, y) in pixels of the square input; labels as in ``PromptBatch``. A click's disks join by
