@@ -111,7 +111,9 @@ def _image_encoder(encoder: Section) -> tuple[TrunkConfig, tuple[int, ...], int]
     _position_encoding(neck.section("position_encoding"), d_model)
     channels = neck.integers("backbone_channel_list")
     if channels != trunk.channels[::-1]:
-        raise ValueError(f"{neck.path}.backbone_channel_list must be {list(trunk.channels[::-1])}, got {list(channels)}")
+        raise ValueError(
+            f"{neck.path}.backbone_channel_list must be {list(trunk.channels[::-1])}, got {list(channels)}"
+        )
     levels = neck.optional_integers("fpn_top_down_levels")
     neck.expect("fpn_interp_model", "nearest", default="bilinear")
     neck.expect("fuse_type", "sum", default="sum")

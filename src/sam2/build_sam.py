@@ -1,0 +1,186 @@
+"""The official builders, and the short way: names and files to models that are ready to use."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from sam2.checkpoints import load_strict, read_checkpoint
+from sam2.loading.devices import DeviceLike, DtypeLike, resolve_device, resolve_dtype
+from sam2.loading.locate import find_config
+from sam2.loading.official_yaml import parse_official
+from sam2.loading.overrides import apply_overrides
+from sam2.loading.resolve import resolve_model
+from sam2.modeling.build import build_model
+from sam2.modeling.config import with_postprocessing
+from sam2.modeling.sam2_base import SAM2Base
+
+Mode = Literal["eval", "train"]
+
+
+def build_sam2(
+    config_file: str | os.PathLike[str] | Mapping[str, Any],
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: DeviceLike = "cuda",
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    *,
+    dtype: DtypeLike = None,
+    **kwargs: Any,
+) -> SAM2Base:
+    """The model that an official configuration describes.
+
+    Args:
+        config_file: a packaged name (``"configs/sam2.1/sam2.1_hiera_l.yaml"``, ``"sam2.1_hiera_l.yaml"``,
+            ``"sam2.1_hiera_large"``, ``"facebook/sam2.1-hiera-large"``), the path of a YAML file, or a mapping.
+        ckpt_path: a ``.pt`` or ``.safetensors`` file; None leaves the weights random, with a warning.
+        device: ``"cuda"`` without CUDA falls back to the CPU with one warning; None picks cuda, mps, xpu, cpu.
+        mode: ``"eval"`` or ``"train"``.
+        hydra_overrides_extra: changes to the configuration, as ``"++model.image_size=512"``.
+        apply_postprocessing: fall back on the best of three masks where the single one is unstable.
+        dtype: what to compute in, float32 by default; ``"auto"`` takes bfloat16 where it is native.
+        kwargs: accepted as officially, with a warning, since they do nothing.
+
+    Returns:
+        The model on ``device``, all of whose weights come from ``ckpt_path``.
+
+    Raises:
+        FileNotFoundError: no such configuration or checkpoint.
+        ValueError: a configuration, override, checkpoint, device, mode or dtype that does not work, and why.
+    """
+    _warn_about_unknown("build_sam2", kwargs)
+    tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
+    state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
+    return _build(
+        tree,
+        state_dict,
+        source=str(ckpt_path),
+        device=device,
+        mode=mode,
+        apply_postprocessing=apply_postprocessing,
+        dtype=dtype,
+    )
+
+
+def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
+    """The model of a Hugging Face id such as ``"facebook/sam2.1-hiera-large"``, or anything :func:`load` takes.
+
+    Args:
+        model_id: the eight official ids need no extra; others need ``pip install 'sam2[hub]'``.
+        kwargs: ``device``, ``mode``, ``hydra_overrides_extra``, ``apply_postprocessing`` and ``dtype`` of
+            :func:`build_sam2`; ``device`` is picked if it is not given.
+    """
+    options = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
+    _warn_about_unknown("build_sam2_hf", kwargs)
+    return load_pretrained(model_id, **options)
+
+
+_OPTIONS = ("device", "mode", "hydra_overrides_extra", "apply_postprocessing", "dtype")
+
+
+def load(name: str | os.PathLike[str], device: DeviceLike = None, dtype: DtypeLike = "auto") -> SAM2Base:
+    """A model with its weights, ready to predict: ``load("nano")``, ``load("sam2.1_hiera_tiny")``, ``load("mine.pt")``.
+
+    Args:
+        name: a known name, a Hugging Face id, or a ``.pt`` or ``.safetensors`` file, whose architecture is recognised.
+            Official weights are downloaded on first use.
+        device: None picks cuda, mps, xpu, cpu.
+        dtype: ``"auto"`` computes in bfloat16 where the device does so natively, else in float32.
+
+    Raises:
+        ValueError: nothing of this name, or a file that is no SAM 2 checkpoint.
+        OSError: no such file, or the weights cannot be downloaded; the message says which file to put where.
+    """
+    return load_pretrained(name, device=device, dtype=dtype)
+
+
+def load_pretrained(
+    model_id: str | os.PathLike[str],
+    *,
+    device: DeviceLike = None,
+    dtype: DtypeLike = None,
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+) -> SAM2Base:
+    """What :func:`load` does, with the options of :func:`build_sam2`; ``from_pretrained`` calls it."""
+    found = resolve_model(model_id)
+    return _build(
+        apply_overrides(found.tree, hydra_overrides_extra),
+        found.state_dict,
+        source=found.source,
+        device=device,
+        mode=mode,
+        apply_postprocessing=apply_postprocessing,
+        dtype=dtype,
+    )
+
+
+def _build(
+    tree: dict[str, Any],
+    state_dict: dict[str, Tensor] | None,
+    *,
+    source: str,
+    device: DeviceLike,
+    mode: str,
+    apply_postprocessing: bool,
+    dtype: DtypeLike,
+) -> SAM2Base:
+    if mode not in ("eval", "train"):
+        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
+    official = parse_official(tree)
+    place = resolve_device(device)
+    precision = resolve_dtype(dtype, place)
+    behaviour = official.behaviour
+    if apply_postprocessing:
+        behaviour = with_postprocessing(behaviour, video=False)
+    cls = _model_class(official.target)
+    if state_dict is None:
+        model = build_model(official.config, behaviour, cls=cls)
+        warnings.warn(
+            f"ckpt_path is None: {official.config.name} is built with random weights, and its masks mean nothing",
+            stacklevel=3,
+        )
+    else:
+        with _SkipInit():
+            model = build_model(official.config, behaviour, cls=cls)
+        load_strict(model, state_dict, source=source)
+    if precision != torch.float32:
+        model.cast_(precision)
+    model.to(place)
+    if official.compile_image_encoder:
+        model.image_encoder.compile(dynamic=False)
+    return model.train(mode == "train")
+
+
+def _model_class(target: str) -> type[SAM2Base]:
+    try:
+        return resolve_name(target)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"model._target_: this version has no {target}") from error
+
+
+def _warn_about_unknown(function: str, kwargs: dict[str, Any]) -> None:
+    if kwargs:
+        warnings.warn(f"{function} ignores unknown arguments: {', '.join(kwargs)}", stacklevel=3)
+
+
+class _SkipInit(TorchFunctionMode):
+    """Leaves parameters as they are allocated: a checkpoint is about to fill every one of them.
+
+    In-place functions on parameters are dropped, here and in this thread only. Buffers are computed as ever.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        first = args[0] if args else kwargs.get("tensor")
+        name = getattr(func, "__name__", "")
+        if isinstance(first, nn.Parameter) and name.endswith("_") and name[:2] != "__" and name != "requires_grad_":
+            return first
+        return func(*args, **kwargs)
