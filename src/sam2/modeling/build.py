@@ -1,6 +1,5 @@
 """``ModelConfig`` to modules."""
 
-from torch import nn
 
 from sam2.modeling.backbones.efficientnet_lite import EfficientNetLite
 from sam2.modeling.backbones.hieradet import Hiera
@@ -32,11 +31,7 @@ def build_model(config: ModelConfig, behaviour: Behaviour | None = None, *, cls:
 
 def build_image_encoder(config: ModelConfig) -> ImageEncoder:
     """Trunk and neck, without the coarsest level (``scalp=1``)."""
-    trunk: nn.Module
-    if isinstance(config.trunk, HieraConfig):
-        trunk = Hiera.from_config(config.trunk)
-    else:
-        trunk = EfficientNetLite(config.trunk)
+    trunk = Hiera.from_config(config.trunk) if isinstance(config.trunk, HieraConfig) else EfficientNetLite(config.trunk)
     neck = FpnNeck(
         PositionEmbeddingSine(config.d_model),
         config.d_model,
