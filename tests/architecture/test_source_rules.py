@@ -6,15 +6,8 @@ from collections.abc import Iterator
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
-OFFICIAL_SIGNATURES = {
-    "build_sam.py",
-    "sam2_image_predictor.py",
-    "modeling/sam2_base.py",
-    "modeling/sam/mask_decoder.py",
-    "modeling/sam/transformer.py",
-    "modeling/sam/prompt_encoder.py",
-}
-"""Files that mirror official signatures, whatever their length."""
+OFFICIAL_SIGNATURES = ("build_sam.py", "sam2_image_predictor.py", "modeling/")
+"""Where official signatures are mirrored, whatever their length: facades, constructors and ``forward`` of modules."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -55,13 +48,16 @@ def test_functions_fit_a_screen(sources) -> None:
 def test_calls_have_few_arguments(sources) -> None:
     faults = []
     for source in sources:
-        if source.path in OFFICIAL_SIGNATURES or source.part == "cli":  # a command's options are its arguments
+        if source.part == "cli":  # a command's options are its arguments
             continue
         for name, function, _ in functions_of(source.tree):
             arguments = function.args
             named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
             count = len([a for a in named if a.arg not in ("self", "cls")])
-            if count > MAX_PARAMETERS:
+            official = source.path.startswith(OFFICIAL_SIGNATURES)
+            if source.part == "modeling" and function.name not in ("__init__", "forward"):
+                official = False
+            if count > MAX_PARAMETERS and not official:
                 faults.append(f"{source.path}:{function.lineno}: {name} takes {count} arguments")
 
     assert not faults, "\n".join(faults)
@@ -85,7 +81,7 @@ def test_everything_is_annotated(sources) -> None:
 def test_public_names_have_docstrings(sources) -> None:
     faults = []
     for source in sources:
-        if not ast.get_docstring(source.tree):
+        if source.text.strip() and not ast.get_docstring(source.tree):
             faults.append(f"{source.path}: no module docstring")
         for node in source.tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node):
