@@ -90,13 +90,13 @@ def jitter_colours(rng: np.random.Generator, image: Image, *, strength: float = 
     """Brightness, contrast, saturation, white balance as one affine map of the colours; sometimes gamma or grey."""
     saturation = 0.0 if rng.random() < 0.05 * strength else np.exp(rng.normal(0, 0.25 * strength))
     contrast = np.exp(rng.normal(0, 0.2 * strength, 1)) * np.exp(rng.normal(0, 0.06 * strength, 3))
-    brightness = rng.normal(0, 18 * strength)
+    brightness = rng.normal(0, 14 * strength)
     grey = np.tile(LUMA, (3, 1))
     matrix = contrast[:, None] * (saturation * np.eye(3) + (1 - saturation) * grey)
     shift = 110 * (1 - contrast) + brightness
     image = cv2.transform(image, np.column_stack([matrix, shift]))
     if rng.random() < 0.3 * strength:
-        gamma = np.exp(rng.normal(0, 0.3))
+        gamma = np.exp(rng.normal(0, 0.25))
         table = (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
         image = cv2.LUT(image, table)
     return image

@@ -17,8 +17,8 @@ from sam2.train.data.augment import (
 from sam2.train.data.pack import PackedData
 from sam2.train.data.records import KINDS
 
-KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.2, "stuff": 0.2}
-SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.5, "photos": 0.0}
+KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25}
+SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +153,11 @@ class Sampler:
     def _choose(
         self, rng: np.random.Generator, masks: list[NDArray[np.bool_]], weights: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """K of ``masks``, the wanted ones first; fewer are repeated (their prompts will differ), some are emptied."""
+        """K of ``masks`` by weight, with repetition (their prompts will differ); some are emptied."""
         side, count = self.config.image_size // 2, self.config.masks
         if not masks:
             return np.zeros((count, side, side), bool)
-        order = _draw_without_return(rng, weights, count)
-        order = [order[i % len(order)] for i in range(count)]
-        stack = np.stack([masks[i] for i in order])
+        stack = np.stack([masks[i] for i in rng.choice(len(masks), count, p=weights / weights.sum())])
         stack[rng.random(count) < self.config.absent_share] = False
         return stack
 

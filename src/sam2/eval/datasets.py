@@ -1,0 +1,94 @@
+"""Click benchmarks as photos with one true mask each: GrabCut, Berkeley, DAVIS 2016 frames."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+GRABCUT_IGNORE = 128
+DAVIS_FRAME_STEP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ClickExample:
+    """A photo and the object to be found in it.
+
+    Attributes:
+        name: what to call it in a report.
+        image: [h, w, 3] uint8 RGB.
+        mask: [h, w] bool.
+        ignore: [h, w] bool, pixels that count neither way; None counts all.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    ignore: NDArray[np.bool_] | None = None
+
+
+def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> Iterator[ClickExample]:
+    """The examples of data set ``name`` (a key of ``DATASETS``) whose folder is ``root`` or ``root/name``.
+
+    Args:
+        frame_step: every how many frames of a clip are taken (1: all); for video data sets.
+
+    Raises:
+        ValueError: of an unknown name or a step below 1.
+        FileNotFoundError: where there is no such folder, or nothing to be measured in it.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
+    if frame_step < 1:
+        raise ValueError(f"frame_step must be at least 1, got {frame_step}")
+    folder = Path(root)
+    if (folder / name).is_dir():
+        folder = folder / name
+    pairs = DATASETS[name](folder, frame_step) if folder.is_dir() else []
+    if not pairs:
+        raise FileNotFoundError(f"no images with masks of {name!r} in {folder}")
+    return (_read(example, image, mask, ignore_grey=name == "grabcut") for example, image, mask in pairs)
+
+
+def _read(name: str, image_path: Path, mask_path: Path, *, ignore_grey: bool) -> ClickExample:
+    image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    if image is None or mask is None:
+        raise FileNotFoundError(f"cannot read {image_path if image is None else mask_path}")
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if not ignore_grey:
+        return ClickExample(name, image, mask > 127)
+    ignore = mask == GRABCUT_IGNORE
+    return ClickExample(name, image, mask > GRABCUT_IGNORE, ignore)
+
+
+def _pairs(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
+    of_stem = {path.stem: path for path in sorted(images.glob("*")) if path.suffix.lower() in IMAGE_SUFFIXES}
+    return [(mask.stem, of_stem[mask.stem], mask) for mask in sorted(masks.glob("*.png")) if mask.stem in of_stem]
+
+
+def _grabcut(folder: Path, _: int) -> list[tuple[str, Path, Path]]:
+    return _pairs(folder / "data_GT", folder / "boundary_GT")
+
+
+def _berkeley(folder: Path, _: int) -> list[tuple[str, Path, Path]]:
+    return _pairs(folder / "images", folder / "masks")
+
+
+def _davis(folder: Path, frame_step: int) -> list[tuple[str, Path, Path]]:
+    pairs = []
+    for clip in sorted((folder / "Annotations" / "480p").glob("*")):
+        frames = _pairs(folder / "JPEGImages" / "480p" / clip.name, clip)
+        pairs += [(f"{clip.name}/{stem}", image, mask) for stem, image, mask in frames[::frame_step]]
+    return pairs
+
+
+DATASETS: dict[str, Callable[[Path, int], list[tuple[str, Path, Path]]]] = {
+    "grabcut": _grabcut,
+    "berkeley": _berkeley,
+    "davis2016_part": _davis,
+}
+"""The data sets by name, with what lists their images and masks."""

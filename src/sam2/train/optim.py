@@ -1,0 +1,84 @@
+"""What is trained at which rate, and the running average that is kept."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from sam2.train.config import TrainConfig
+
+IMAGE_PARTS = ("image_encoder.", "sam_prompt_encoder.", "sam_mask_decoder.", "no_mem_embed")
+"""Names of the parameters that a still image reaches; the rest waits for video."""
+
+
+def image_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters to be trained on images, by name. All others are frozen."""
+    chosen = {}
+    for name, parameter in model.named_parameters():
+        wanted = name.startswith(IMAGE_PARTS)
+        parameter.requires_grad_(wanted)
+        if wanted:
+            chosen[name] = parameter
+    return chosen
+
+
+def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with a group per rate. Each group's ``base_lr`` is what the schedule scales.
+
+    Tensors of the trunk have rates in proportion to the root mean square of their weights (rounded to a power of
+    two, to keep groups few), the rest share one. Biases, norms and the like do not decay.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        rate = config.learning_rate
+        if name.startswith("image_encoder.trunk."):
+            low, high = config.trunk_limits
+            scale = float(parameter.detach().pow(2).mean().sqrt())
+            rate = min(max(config.trunk_rate * 2.0 ** round(math.log2(max(scale, 1e-9))), low), high)
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+        ],
+        betas=(0.9, 0.99),
+    )
+
+
+def rate_at(progress: float, config: TrainConfig) -> float:
+    """The factor on all rates at ``progress`` (0..1): a linear rise, then half a cosine."""
+    if progress < config.warm_up:
+        return max(progress / config.warm_up, 1e-3)
+    part = min((progress - config.warm_up) / (1 - config.warm_up), 1.0)
+    return config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * part))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Scale every group's base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["base_lr"]
+
+
+class WeightAverage:
+    """An exponential moving average of parameters, quick to follow at first."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.values = {name: value.detach().clone() for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, parameters: Iterable[Tensor]) -> None:
+        """Move towards ``parameters`` (in the order given at first)."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.values.values()), [p.detach() for p in parameters], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Exchange the averages and the parameters; twice restores both."""
+        for name, parameter in parameters.items():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.values[name])
+            self.values[name].copy_(kept)
