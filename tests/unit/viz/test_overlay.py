@@ -96,7 +96,9 @@ def test_prompts_need_a_label_per_point() -> None:
 def test_contact_sheet_keeps_shapes_and_order() -> None:
     wide = np.full((50, 200, 3), (200, 0, 0), np.uint8)
     tall = np.full((400, 100, 3), (0, 0, 200), np.uint8)
-    sheet = contact_sheet([wide, tall], captions=["wide", "a caption much too long for one cell of the sheet"], cell=120)
+    sheet = contact_sheet(
+        [wide, tall], captions=["wide", "a caption much too long for one cell of the sheet"], cell=120
+    )
     assert sheet.shape[1] == 2 * 120 + 3 * 14
     red = (sheet == (200, 0, 0)).all(axis=2)
     blue = (sheet == (0, 0, 200)).all(axis=2)

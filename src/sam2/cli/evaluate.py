@@ -1,0 +1,124 @@
+"""``sam2 eval``: scores of a model on data sets with known masks."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from sam2.cli.image import Device, Dtype, Model
+
+if TYPE_CHECKING:  # imports torch
+    from sam2.eval.clicks import ClickScores
+
+NOC_IOUS = (0.85, 0.90)
+"""IoUs whose number of clicks (NoC) the literature reports."""
+
+T = TypeVar("T")
+
+app = typer.Typer(name="eval", help="Measure a model on data sets with known masks.", no_args_is_help=True)
+
+
+@app.callback()
+def options() -> None:
+    """Keeps ``clicks`` a sub-command while it is the only one."""
+
+
+@app.command()
+def clicks(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="FOLDER", help="Holds one folder per data set.", show_default=False)
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="LIST", help="Data sets, separated by commas.")
+    ] = "grabcut,berkeley,davis2016_part",
+    model: Model = "nano",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    max_clicks: Annotated[int, typer.Option("--clicks", min=1, help="Clicks per object.")] = 5,
+    frame_step: Annotated[
+        int, typer.Option("--frame-step", min=1, help="Of clips, every how many frames are measured.")
+    ] = 10,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, object by object.")
+    ] = None,
+) -> None:
+    """Mean IoU with a box, after one click and after several, each in the middle of the largest error.
+
+    The first click is the point of the object furthest from its border; of its three masks the one with the best
+    predicted IoU counts. Boxes are the tight ones of the true masks.
+    """
+    names = [name.strip() for name in dataset.split(",") if name.strip()]
+    if not names:
+        raise ValueError("--dataset must name at least one data set")
+    if not data.is_dir():
+        raise FileNotFoundError(f"--data {data}: no such folder")
+    if json_path is not None:
+        from sam2.cli.outputs import prepare_folder
+
+        prepare_folder(json_path.parent)
+
+    import sam2
+    from sam2.eval.clicks import evaluate_clicks
+    from sam2.eval.datasets import open_dataset
+
+    examples = {name: open_dataset(name, data, frame_step=frame_step) for name in names}
+    loaded = sam2.load(model, device=device, dtype=dtype)
+    typer.echo(f"{model} on {loaded.device}, {str(loaded.compute_dtype).removeprefix('torch.')}: mean IoU")
+    typer.echo(_row(["data set", "objects", "box", *_click_titles(max_clicks), *_noc_titles()]))
+    scores: dict[str, ClickScores] = {}
+    for name, images in examples.items():
+        with _counted(name, images) as counted:
+            scores[name] = evaluate_clicks(loaded, counted, clicks=max_clicks)
+        typer.echo(_score_row(name, scores[name], max_clicks))
+    if json_path is not None:
+        from sam2.cli.outputs import json_bytes, write_whole
+
+        setup = {"model": model, "device": str(loaded.device), "dtype": str(loaded.compute_dtype)}
+        record = {**setup, "frame_step": frame_step, "data_sets": {k: _record(v) for k, v in scores.items()}}
+        write_whole(json_path, json_bytes(record))
+
+
+def _click_titles(count: int) -> list[str]:
+    return ["1 click"] if count == 1 else ["1 click", f"{count} clicks"]
+
+
+def _noc_titles() -> list[str]:
+    return [f"NoC@{round(100 * level)}" for level in NOC_IOUS]
+
+
+def _score_row(name: str, scores: "ClickScores", count: int) -> str:
+    after = [scores.clicks[0]] if count == 1 else [scores.clicks[0], scores.clicks[-1]]
+    means = [f"{value:.3f}" for value in (scores.box, *after)]
+    needed = [f"{scores.clicks_needed(level):.2f}" for level in NOC_IOUS]
+    return _row([name, str(len(scores.objects)), *means, *needed])
+
+
+def _row(cells: list[str]) -> str:
+    return cells[0].ljust(16) + "".join(cell.rjust(10) for cell in cells[1:])
+
+
+def _record(scores: "ClickScores") -> dict[str, Any]:
+    return {
+        "objects": len(scores.objects),
+        "box": scores.box,
+        "clicks": list(scores.clicks),
+        "clicks_needed": {f"{level:.2f}": scores.clicks_needed(level) for level in NOC_IOUS},
+        "per_object": [{"name": item.name, "box": item.box, "clicks": list(item.clicks)} for item in scores.objects],
+    }
+
+
+@contextmanager
+def _counted(title: str, items: Iterable[T]) -> Iterator[Iterable[T]]:
+    """``items``, counted on the terminal where there is one."""
+    if not sys.stderr.isatty():
+        yield items
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield bar.track(items, total=None, description=title)
