@@ -3,8 +3,9 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,6 @@ from sam2.loading.resolve import resolve_model
 from sam2.modeling.build import build_model
 from sam2.modeling.config import with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base
-
-Mode = Literal["eval", "train"]
 
 
 def build_sam2(
@@ -55,17 +54,10 @@ def build_sam2(
         ValueError: a configuration, override, checkpoint, device, mode or dtype that does not work, and why.
     """
     _warn_about_unknown("build_sam2", kwargs)
+    place = _Place.of(device, dtype, mode)
     tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
     state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
-    return _build(
-        tree,
-        state_dict,
-        source=str(ckpt_path),
-        device=device,
-        mode=mode,
-        apply_postprocessing=apply_postprocessing,
-        dtype=dtype,
-    )
+    return _build(tree, state_dict, place, source=str(ckpt_path), apply_postprocessing=apply_postprocessing)
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
@@ -110,33 +102,37 @@ def load_pretrained(
     apply_postprocessing: bool = True,
 ) -> SAM2Base:
     """What :func:`load` does, with the options of :func:`build_sam2`; ``from_pretrained`` calls it."""
+    place = _Place.of(device, dtype, mode)
     found = resolve_model(model_id)
-    return _build(
-        apply_overrides(found.tree, hydra_overrides_extra),
-        found.state_dict,
-        source=found.source,
-        device=device,
-        mode=mode,
-        apply_postprocessing=apply_postprocessing,
-        dtype=dtype,
-    )
+    tree = apply_overrides(found.tree, hydra_overrides_extra)
+    return _build(tree, found.state_dict, place, source=found.source, apply_postprocessing=apply_postprocessing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where and how a model will run: settled before anything is downloaded or built."""
+
+    device: torch.device
+    dtype: torch.dtype
+    training: bool
+
+    @staticmethod
+    def of(device: DeviceLike, dtype: DtypeLike, mode: str) -> "_Place":
+        if mode not in ("eval", "train"):
+            raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
+        chosen = resolve_device(device)
+        return _Place(chosen, resolve_dtype(dtype, chosen), mode == "train")
 
 
 def _build(
     tree: dict[str, Any],
     state_dict: dict[str, Tensor] | None,
+    place: _Place,
     *,
     source: str,
-    device: DeviceLike,
-    mode: str,
     apply_postprocessing: bool,
-    dtype: DtypeLike,
 ) -> SAM2Base:
-    if mode not in ("eval", "train"):
-        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     official = parse_official(tree)
-    place = resolve_device(device)
-    precision = resolve_dtype(dtype, place)
     behaviour = official.behaviour
     if apply_postprocessing:
         behaviour = with_postprocessing(behaviour, video=False)
@@ -151,12 +147,12 @@ def _build(
         with _SkipInit():
             model = build_model(official.config, behaviour, cls=cls)
         load_strict(model, state_dict, source=source)
-    if precision != torch.float32:
-        model.cast_(precision)
-    model.to(place)
+    if place.dtype != torch.float32:
+        model.cast_(place.dtype)
+    model.to(place.device)
     if official.compile_image_encoder:
         model.image_encoder.compile(dynamic=False)
-    return model.train(mode == "train")
+    return model.train(place.training)
 
 
 def _model_class(target: str) -> type[SAM2Base]:

@@ -47,42 +47,30 @@ class Checkpoint:
         return None if self.url is None else f"facebook/{self.name.replace('_', '-')}"
 
 
-def _official(name: str, folder: str, size: int, sha256: str) -> Checkpoint:
-    return Checkpoint(name, f"{name}.pt", f"{_URL}/{folder}/{name}.pt", size, sha256)
-
-
 # Meta publishes no checksums. These sizes and hashes are what several independent projects recorded of the files.
-_ALL = (
-    Checkpoint("nano", "nano.safetensors"),
-    _official(
-        "sam2.1_hiera_tiny", "092824", 156008466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"
-    ),
-    _official(
-        "sam2.1_hiera_small", "092824", 184416285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"
-    ),
-    _official(
-        "sam2.1_hiera_base_plus",
-        "092824",
-        323606802,
-        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-    ),
-    _official(
-        "sam2.1_hiera_large", "092824", 898083611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"
-    ),
-    _official(
-        "sam2_hiera_tiny", "072824", 155906050, "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125"
-    ),
-    _official(
-        "sam2_hiera_small", "072824", 184309650, "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3"
-    ),
-    _official(
-        "sam2_hiera_base_plus", "072824", 323493298, "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071"
-    ),
-    _official(
-        "sam2_hiera_large", "072824", 897952466, "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b"
-    ),
-)
-CHECKPOINTS: dict[str, Checkpoint] = {checkpoint.name: checkpoint for checkpoint in _ALL}
+_OFFICIAL = """
+092824 sam2.1_hiera_tiny      156008466 7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69
+092824 sam2.1_hiera_small     184416285 6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38
+092824 sam2.1_hiera_base_plus 323606802 a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5
+092824 sam2.1_hiera_large     898083611 2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318
+072824 sam2_hiera_tiny        155906050 65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125
+072824 sam2_hiera_small       184309650 95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3
+072824 sam2_hiera_base_plus   323493298 d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071
+072824 sam2_hiera_large       897952466 7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b
+"""
+
+
+def _official() -> list[Checkpoint]:
+    rows = (line.split() for line in _OFFICIAL.strip().splitlines())
+    return [
+        Checkpoint(name, f"{name}.pt", f"{_URL}/{folder}/{name}.pt", int(size), sha256)
+        for folder, name, size, sha256 in rows
+    ]
+
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    entry.name: entry for entry in (Checkpoint("nano", "nano.safetensors"), *_official())
+}
 """Every checkpoint known by name: ``nano`` and the eight official ones."""
 
 
@@ -131,7 +119,7 @@ def _hub_snapshots(entry: Checkpoint) -> list[Path]:
 def download(name: str, progress: Progress | None = None) -> Path:
     """The file of a known checkpoint, downloaded to the cache if it is not on this machine.
 
-    A broken download is continued by the next call. Without ``progress`` there is a bar if standard error is a terminal.
+    A broken download is continued by the next call. Without ``progress`` a bar is drawn on a terminal.
 
     Raises:
         ValueError: no checkpoint of this name.
@@ -158,7 +146,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, not a checkpoint, or of another project; the message names the file and the reason.
+        ValueError: empty, truncated, no checkpoint, or of another project; the message names the file and the reason.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -193,9 +181,10 @@ def recognise(state_dict: Mapping[str, Tensor], *, source: str = "the checkpoint
     depth = 1 + max((int(key[len(prefix) :].split(".")[0]) for key in state_dict if key.startswith(prefix)), default=-1)
     for preset in PRESETS.values():
         trunk = preset.trunk
-        if isinstance(trunk, HieraConfig) and preset.version == version:
-            if (trunk.embed_dim, sum(trunk.stages)) == (width, depth):
-                return preset
+        if not isinstance(trunk, HieraConfig) or preset.version != version:
+            continue
+        if (trunk.embed_dim, sum(trunk.stages)) == (width, depth):
+            return preset
     raise ValueError(
         f"{source} is a SAM {version} of no known size: {width} channels and {depth} blocks; build it from its own"
         " configuration file"
@@ -290,7 +279,7 @@ def _official_key(key: str) -> str:
 def _check_origin(state_dict: Mapping[str, Tensor], path: Path) -> None:
     if any(key.startswith(("vision_encoder.", "sam2_model.", "tracker_model.")) for key in state_dict):
         raise ValueError(
-            f"{path} is in the format of transformers (Sam2Model), whose names differ: use the original checkpoint (.pt)"
+            f"{path} is in the format of transformers (Sam2Model), whose names differ: use the original .pt file"
         )
     if "image_encoder.patch_embed.proj.weight" in state_dict:
         raise ValueError(f"{path} is a checkpoint of the first Segment Anything, not of SAM 2")

@@ -35,9 +35,8 @@ def resolve_device(device: DeviceLike) -> torch.device:
     if not _is_available(chosen.type):
         raise ValueError(f"device {str(chosen)!r} is not available on this machine")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device {str(chosen)!r} is not there: this machine has {torch.cuda.device_count()} CUDA device(s)"
-        )
+        count = torch.cuda.device_count()
+        raise ValueError(f"device {str(chosen)!r} is not there: this machine has {count} CUDA device(s)")
     return chosen
 
 
@@ -84,4 +83,4 @@ def _is_available(kind: str) -> bool:
 def _warn_once(topic: str, message: str) -> None:
     if topic not in _warned_about:
         _warned_about.add(topic)
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(message, stacklevel=5)

@@ -41,8 +41,8 @@ def fetch(
 ) -> Path:
     """Download ``url`` to ``destination`` and return it.
 
-    Bytes go to ``destination`` + ``.part``; a part that is there already is continued. Only a file of the right size and
-    hash is renamed to ``destination``, in one step.
+    Bytes go to ``destination`` + ``.part``; a part that is there already is continued. Only a file of the right size
+    and hash is renamed to ``destination``, in one step.
 
     Raises:
         DownloadError: offline, refused, cut off again and again, not enough room on the disk (``errno`` is ENOSPC), or

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sam2.checkpoints import CHECKPOINTS, download, find_local, read_checkpoint, recognise
+from sam2.checkpoints import download, read_checkpoint, recognise
+from sam2.loading.download import DownloadError
 from sam2.loading.locate import find_config, preset_of
 from sam2.modeling.config import PRESETS
 
@@ -35,9 +36,9 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> ResolvedModel:
     """Find, and download if need be, the model that ``name_or_path`` means.
 
     Args:
-        name_or_path: ``"nano"``, an official name in any spelling (``"sam2.1_hiera_tiny"``, ``"facebook/sam2.1-hiera-tiny"``,
-            ``"sam2.1_hiera_t.yaml"``), another hub id (``"user/fine-tune"``), or a ``.pt`` or ``.safetensors`` file,
-            whose architecture is recognised.
+        name_or_path: ``"nano"``, an official name in any spelling (``"sam2.1_hiera_tiny"``, ``"sam2.1_hiera_t.yaml"``,
+            ``"facebook/sam2.1-hiera-tiny"``), another hub id (``"user/fine-tune"``), or a ``.pt`` or ``.safetensors``
+            file, whose architecture is recognised.
 
     Raises:
         ValueError: nothing of this name, or a file that is no SAM 2 checkpoint.
@@ -53,7 +54,7 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> ResolvedModel:
         return _from_file(path)
     preset = preset_of(text)
     if preset is not None:
-        weights = _known_weights(preset, prefer_hub="/" in text and not text.startswith("configs/"))
+        weights = download(preset)  # Meta's file, under the hub's name too: the eight ids need no hub client
         return ResolvedModel(find_config(preset), read_checkpoint(weights), str(weights))
     if _HUB_ID.fullmatch(text):
         return _from_hub(text)
@@ -72,20 +73,6 @@ def _from_file(path: Path, tree: dict[str, Any] | None = None) -> ResolvedModel:
     return ResolvedModel(tree, state_dict, str(path))
 
 
-def _known_weights(name: str, *, prefer_hub: bool) -> Path:
-    """The file of an official checkpoint; a hub id is asked of the hub where its client is installed."""
-    local = find_local(name)
-    entry = CHECKPOINTS[name]
-    if local is None and prefer_hub and entry.hub_id is not None:
-        try:
-            import huggingface_hub
-        except ImportError:
-            pass
-        else:
-            return Path(huggingface_hub.hf_hub_download(repo_id=entry.hub_id, filename=entry.filename))
-    return download(name) if local is None else local
-
-
 def _from_hub(repo: str) -> ResolvedModel:
     try:
         import huggingface_hub
@@ -93,7 +80,14 @@ def _from_hub(repo: str) -> ResolvedModel:
         raise ImportError(
             f"{repo!r} is a Hugging Face id; install the extra 'hub' to load it: pip install 'sam2[hub]'"
         ) from error
-    names = huggingface_hub.list_repo_files(repo)
+
+    def get(call: Any, *args: str) -> Any:
+        try:
+            return call(repo, *args)
+        except Exception as error:  # the client's errors share no base class, and some are those of its HTTP library
+            raise DownloadError(f"could not get {repo} from Hugging Face: {error}") from error
+
+    names: list[str] = get(huggingface_hub.list_repo_files)
     weights = [name for name in names if name.endswith((".pt", ".pth"))] or [
         name for name in names if name.endswith(".safetensors")
     ]
@@ -101,5 +95,5 @@ def _from_hub(repo: str) -> ResolvedModel:
         found = f"several weight files ({', '.join(sorted(weights))})" if weights else "no .pt or .safetensors file"
         raise ValueError(f"{repo} has {found}: download the one you want and pass its path")
     configs = [name for name in names if name.endswith((".yaml", ".yml"))]
-    tree = find_config(Path(huggingface_hub.hf_hub_download(repo, configs[0]))) if len(configs) == 1 else None
-    return _from_file(Path(huggingface_hub.hf_hub_download(repo, weights[0])), tree)
+    tree = find_config(Path(get(huggingface_hub.hf_hub_download, configs[0]))) if len(configs) == 1 else None
+    return _from_file(Path(get(huggingface_hub.hf_hub_download, weights[0])), tree)
