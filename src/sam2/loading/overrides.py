@@ -78,8 +78,10 @@ def _apply(tree: dict[str, Any], override: Override, text: str) -> None:
         child = node.get(key)
         if child is None and may_create:
             child = node[key] = {}
-        if not isinstance(child, dict):
+        if child is None:
             raise ValueError(_missing(text, override.path[: depth + 1], node))
+        if not isinstance(child, dict):
+            raise ValueError(f"override {text!r}: {'.'.join(override.path[: depth + 1])} is {child!r}, no section")
         node = child
     if override.prefix == "+" and node.get(last) is not None:
         raise ValueError(f"override {text!r} adds a key that is there already; write '++' to change it")

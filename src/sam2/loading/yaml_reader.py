@@ -26,4 +26,4 @@ def read_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
