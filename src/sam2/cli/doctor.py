@@ -13,7 +13,7 @@ _EXTRA_MARK = "extra == "
 
 
 def doctor() -> None:
-    """Print versions, devices, optional parts and where weights are kept. Exit status 1 if something needed is missing."""
+    """Print versions, devices, extras and where weights are kept. Exit status 1 if something needed is missing."""
     from sam2 import __version__
 
     typer.echo(f"sam2 {__version__}, Python {platform.python_version()}, {platform.platform()}")
