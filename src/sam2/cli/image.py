@@ -12,7 +12,6 @@ import typer
 
 from sam2.cli.errors import DONE, FAILED, SOME_FAILED, OutputError, describe, is_expected, say
 from sam2.cli.inputs import find_images
-from sam2.cli.outputs import output_stems, prepare_folder
 from sam2.cli.prompts import ObjectPrompt, parse_prompts
 
 if TYPE_CHECKING:  # these import torch
@@ -98,6 +97,8 @@ def image(
     if not math.isfinite(threshold):
         raise ValueError(f"--threshold must be a finite number, got {threshold}")
     paths = find_images(photos, output=output)
+    from sam2.cli.outputs import prepare_folder  # from here on packages are imported: wrong usage is said at once
+
     prepare_folder(output)
     for prompt in prompts:
         if prompt.labels and not any(prompt.labels) and prompt.box is None and prompt.mask is None:
@@ -126,6 +127,7 @@ def _segment_all(
     predictor: "SAM2ImagePredictor", paths: Sequence[Path], prompts: Sequence[ObjectPrompt], settings: "Settings"
 ) -> int:
     """Segment file after file, say what came of it, and return the exit status."""
+    from sam2.cli.outputs import output_stems
     from sam2.cli.segment import segment_file
 
     started, failed = time.perf_counter(), 0

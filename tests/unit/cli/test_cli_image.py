@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 import sam2
-from sam2.cli import outputs
 from sam2.interop.rle import decode_mask
 
 SOURCE = Path(sam2.__file__).resolve().parent.parent
@@ -256,7 +255,6 @@ def test_debug_shows_the_traceback(cli: Cli, photo: Path, monkeypatch: pytest.Mo
 def test_a_bug_is_called_a_bug(
     cli: Cli, photo: Path, nano_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "png_bytes", None)
     monkeypatch.setattr("sam2.cli.segment.png_bytes", lambda mask: {}["gone"])
     outcome = cli("image", photo, "--point", "1,2", "--dtype", "float32", "--model", nano_file, "-o", tmp_path / "out")
     assert outcome.status == 2
