@@ -73,12 +73,11 @@ def updated(text: str) -> str:
     places = re.findall(r"<!-- options: (.*?) -->", text)
     if sorted(places) != sorted(known):
         raise ValueError(f"the page speaks of {sorted(places)}, the commands are {sorted(known)}")
-    for name, command in known.items():
-        pattern = rf"(<!-- options: {re.escape(name)} -->\n).*?(<!-- end -->)"
-        text = re.sub(
-            pattern, lambda found, made=table(command): f"{found[1]}{made}\n{found[2]}", text, flags=re.DOTALL
-        )
-    return text
+
+    def fresh(found: re.Match[str]) -> str:
+        return f"{found[1]}{table(known[found[2]])}\n{found[3]}"
+
+    return re.sub(r"(<!-- options: (.*?) -->\n).*?(<!-- end -->)", fresh, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
