@@ -100,7 +100,7 @@ def find_local(name: str) -> Path | None:
     """
     entry = checkpoint(name)
     if entry.url is None:
-        bundled = Path(str(files("sam2").joinpath("weights", entry.filename)))
+        bundled = Path(str(files("sam2") / "weights" / entry.filename))
         return bundled if bundled.is_file() else None
     folders = [cache_dir(), Path("checkpoints"), Path(torch.hub.get_dir()) / "checkpoints", *_hub_snapshots(entry)]
     for folder in folders:
