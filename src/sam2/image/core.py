@@ -16,8 +16,8 @@ from sam2.utils.transforms import SAM2Transforms
 LOW_RES_LIMIT = 32.0
 """Low-resolution logits are returned clamped to this, as officially: they are made to be fed back as a prompt."""
 
-MAX_ROWS = 64
-"""Objects decoded at once: bounds memory where an image has hundreds of them."""
+MAX_ROWS, MAX_ROWS_CPU = 64, 16
+"""Objects decoded at once at 1024 px: bounds memory where there are hundreds; a CPU gains nothing beyond a few."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +137,8 @@ def encode(
     place = model.device if torch.device(model.device).type == "cuda" else torch.device("cpu")
     tensors = [torch.from_numpy(array).to(place).permute(2, 0, 1) for array in arrays]
     features = model.encode_image(transforms.forward_batch(tensors).to(model.device))
-    return EncodedImages(model.condition_on_nothing(features.embed), features.high_res, sizes)
+    fine, middle = (one_layout(x) for x in features.high_res)
+    return EncodedImages(one_layout(model.condition_on_nothing(features.embed)), (fine, middle), sizes)
 
 
 def decode(
@@ -178,6 +179,17 @@ def decode(
     return [results[index] for index in range(len(requests))]
 
 
+def one_layout(x: Tensor) -> Tensor:
+    """``x`` [b, c, h, w] with channels last in memory, as the decoder reads it; kernels round by layout."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def rows_at_once(image_size: int, device: torch.device) -> int:
+    """How many objects to decode in one pass, by the size of the maps that each needs."""
+    most = MAX_ROWS_CPU if torch.device(device).type == "cpu" else MAX_ROWS
+    return min(MAX_ROWS, max(1, int(most * (1024 / image_size) ** 2)))
+
+
 def _stack(batches: list[PromptBatch]) -> PromptBatch:
     """Prompts of equal length, one after the other."""
 
@@ -191,18 +203,19 @@ def _stack(batches: list[PromptBatch]) -> PromptBatch:
 def _decode_rows(
     model: SAM2Base, encoded: EncodedImages, owners: Tensor, prompts: PromptBatch, *, multimask: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, IoUs and object scores of all rows, at most ``MAX_ROWS`` at once; row i is about image ``owners[i]``."""
+    """Logits, IoUs and object scores of all rows, row i is about image ``owners[i]``."""
     if not len(prompts):
         candidates, side = 3 if multimask else 1, encoded.image_size // 4
         empty = torch.zeros(0, candidates, side, side, device=model.device)
         return empty, empty[:, :, 0, 0], empty[:, 0, 0, 0]
     chunks: list[MaskCandidates] = []
-    for start in range(0, len(prompts), MAX_ROWS):
-        rows = slice(start, start + MAX_ROWS)
-        images = owners[rows]
-        shared = images[:1] if bool((images == images[0]).all()) else images
-        shared = shared.to(encoded.embed.device)
-        embed, fine, middle = (x[shared].to(model.compute_dtype) for x in (encoded.embed, *encoded.high_res))
+    step = rows_at_once(encoded.image_size, model.device)
+    for start in range(0, len(prompts), step):
+        rows = slice(start, start + step)
+        images, first = owners[rows], int(owners[start])
+        of_one = bool((images == first).all())
+        chosen = slice(first, first + 1) if of_one else images.to(encoded.embed.device)
+        embed, fine, middle = (x[chosen].to(model.compute_dtype) for x in (encoded.embed, *encoded.high_res))
         part = PromptBatch(*(None if x is None else x[rows] for x in (prompts.points, prompts.labels, prompts.masks)))
         chunks.append(model.decode_masks(embed, (fine, middle), part, multimask=multimask))
     logits, ious, scores = (torch.cat([getattr(c, n) for c in chunks]) for n in ("logits", "ious", "object_score"))

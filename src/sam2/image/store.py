@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sam2.image.core import EncodedImages
+from sam2.image.core import EncodedImages, one_layout
 from sam2.modeling.sam2_base import SAM2Base
 
 FORMAT = "sam2-image-features-1"
@@ -88,7 +88,7 @@ def load_encoded(path: str | Path, model: SAM2Base) -> EncodedImages:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             _check_origin(path, metadata, model)
-            embed, fine, middle = (file.get_tensor(name).to(model.device) for name in _NAMES)
+            embed, fine, middle = (one_layout(file.get_tensor(name).to(model.device)) for name in _NAMES)
             sizes = tuple((int(h), int(w)) for h, w in json.loads(metadata["sizes"]))
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a complete file of image features: {error}") from error

@@ -87,7 +87,7 @@ def string_to_runs(text: str | bytes) -> Int[np.ndarray, " r"]:
     Raises:
         ValueError: ``text`` holds characters outside the alphabet or ends within a number.
     """
-    data = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
+    data = text.encode() if isinstance(text, str) else bytes(text)
     codes = np.frombuffer(data, np.uint8).astype(np.int64) - _FIRST_CHARACTER
     if not len(codes):
         return np.zeros(0, np.int64)

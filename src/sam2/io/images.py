@@ -142,7 +142,7 @@ def _to_uint8(array: np.ndarray, scale: Scale, name: str) -> np.ndarray:
         raise ValueError(f"{name} holds NaN or infinite values")
     if scale == "minmax":
         span = max(float(high) - float(low), np.finfo(np.float64).tiny)
-        return np.rint((array.astype(np.float64) - float(low)) * (255 / span)).astype(np.uint8)
+        return np.rint((array.astype(np.float64) - float(low)) / span * 255).astype(np.uint8)
     if dtype == np.uint16:
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if low < 0 or high > 255:
