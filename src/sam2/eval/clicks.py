@@ -168,7 +168,7 @@ class _Prompted:
 
 
 def pixels_of(image: NDArray[np.uint8], size: int, device: torch.device | str = "cpu") -> Tensor:
-    """[h, w, 3] uint8 RGB to the network's input [1, 3, size, size]: squashed (bilinear, antialiased) and normalised."""
+    """[h, w, 3] uint8 RGB to the network's input [1, 3, size, size]: squashed (bilinear, antialiased), normalised."""
     chw = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
     chw = F.interpolate(chw, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))

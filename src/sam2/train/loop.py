@@ -16,6 +16,7 @@ from torch import nn
 from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS, EfficientNetLiteConfig
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.train import parallel
 from sam2.train.config import TrainConfig
 from sam2.train.data.loader import Batch, batches
 from sam2.train.data.pack import PackedData, open_packed
@@ -28,7 +29,7 @@ from sam2.train.validate import validate
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-LOG_EVERY = 50
+LOG_EVERY = 20
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ def start(config: TrainConfig, *, initial: dict[str, torch.Tensor] | None = None
     model.to(config.device, memory_format=torch.channels_last)
     parameters = image_parameters(model)
     optimizer = build_optimizer(parameters, config)
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng([config.seed, parallel.rank()])
     return Run(config, model, parameters, optimizer, WeightAverage(parameters, config.ema), rng)
 
 
@@ -75,32 +76,36 @@ def train(run: Run, cache: str | Path, folder: str | Path) -> Run:
     """Train until the budget is used, saving to ``folder``. Ctrl-C saves and returns."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    parallel.join(run.config.device)
+    leads = parallel.rank() == 0
     data = open_packed(cache)
-    log = _Log(folder / LOG)
+    log = _Log(folder / LOG, silent=not leads)
     log.write({"event": "start", "step": run.step, "config": asdict(run.config)})
-    saved = validated = time.monotonic()
+    clock = saved = validated = time.monotonic()
     try:
         for batch in _scheduled_batches(run, Path(cache)):
-            began = time.monotonic()
-            log.add(run, _advance(run, batch))
-            run.elapsed += time.monotonic() - began + log.waited()
+            run.elapsed, clock = run.elapsed + time.monotonic() - clock, time.monotonic()
+            log.add(_advance(run, batch))
             if run.step % LOG_EVERY == 0:
                 log.flush(run)
-            if time.monotonic() - validated > 60 * run.config.validate_minutes:
+            if leads and clock - validated > 60 * run.config.validate_minutes:
                 _validate(run, data, log)
                 validated = time.monotonic()
-            if time.monotonic() - saved > 60 * run.config.save_minutes:
+            if leads and clock - saved > 60 * run.config.save_minutes:
                 save(run, folder)
                 saved = time.monotonic()
             if run.progress >= 1:
                 break
     except KeyboardInterrupt:
         log.write({"event": "interrupted", "step": run.step})
-        save(run, folder)
+        if leads:
+            save(run, folder)
         return run
-    save(run, folder)
-    _validate(run, data, log)
-    save(run, folder)
+    if leads:
+        save(run, folder)
+        _validate(run, data, log)
+        save(run, folder)
+    parallel.leave()
     return run
 
 
@@ -114,8 +119,8 @@ def _scheduled_batches(run: Run, cache: Path) -> Iterator[Batch]:
         stream = batches(
             cache,
             sample,
-            batch_size=config.batch_at(size),
-            seed=config.seed + run.step,
+            batch_size=max(1, round(config.batch_at(size) / parallel.world_size())),
+            seed=config.seed + run.step + 1_000_003 * parallel.rank(),
             workers=config.workers,
             pin=config.device.startswith("cuda"),
         )
@@ -133,9 +138,15 @@ def _advance(run: Run, batch: Batch) -> dict[str, float]:
     loss_config = replace(config.loss, pixel="bce") if warm else config.loss
     set_rate(run.optimizer, rate_at(progress, config))
     run.model.train()
-    result = run_step(run.model, batch, kind=kind, rng=run.rng, config=config, loss_config=loss_config)
+    # The number of rounds is common to all processes: none waits for another.
+    shared = np.random.default_rng([config.seed, run.step])
+    rounds = 1 + int(shared.choice(len(config.simulation.corrections), p=config.simulation.corrections))
+    result = run_step(
+        run.model, batch, kind=kind, rounds=rounds, rng=run.rng, config=config, loss_config=loss_config
+    )
     result.loss.backward()
     members = list(run.parameters.values())
+    run.elapsed = parallel.average_gradients(members, run.elapsed)
     norm = torch.nn.utils.clip_grad_norm_(members, config.clip)
     finite = bool(torch.isfinite(norm))
     if finite:
@@ -143,7 +154,7 @@ def _advance(run: Run, batch: Batch) -> dict[str, float]:
         run.average.update(members)
     run.optimizer.zero_grad(set_to_none=True)
     run.step += 1
-    run.images += len(batch.images)
+    run.images += len(batch.images) * parallel.world_size()
     values = {"loss": float(result.loss.detach()), "norm": float(norm), "skipped": float(not finite), **result.terms}
     values[f"iou_{kind}"] = result.ious[0]
     if len(result.ious) > 1:
@@ -204,7 +215,10 @@ def resume(config: TrainConfig, folder: str | Path) -> Run:
     run.optimizer.load_state_dict(content["optimizer"])
     run.step, run.images, run.elapsed = content["step"], content["images"], content["elapsed"]
     run.scores = content["scores"]
-    run.rng.bit_generator.state = json.loads(content["rng"])
+    if parallel.rank() == 0:
+        run.rng.bit_generator.state = json.loads(content["rng"])
+    else:
+        run.rng = np.random.default_rng([config.seed, parallel.rank(), run.step])
     torch.set_rng_state(content["torch_rng"])
     return run
 
@@ -212,17 +226,13 @@ def resume(config: TrainConfig, folder: str | Path) -> Run:
 class _Log:
     """Averages over steps, as JSON lines in a file and short lines on the terminal."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, silent: bool) -> None:
+        self.path, self.silent = path, silent
         self.values: dict[str, list[float]] = defaultdict(list)
         self.images = 0
         self.since = self.last = time.monotonic()
 
-    def waited(self) -> float:
-        """Seconds that passed between steps since the last call, waiting for data included, validation left out."""
-        return 0.0
-
-    def add(self, run: Run, values: dict[str, float]) -> None:
+    def add(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self.values[name].append(value)
 
@@ -241,6 +251,8 @@ class _Log:
         self.write(entry)
 
     def write(self, entry: dict[str, Any]) -> None:
+        if self.silent:
+            return
         with open(self.path, "a") as stream:
             stream.write(json.dumps(entry) + "\n")
         shown = {name: value for name, value in entry.items() if name != "config"}

@@ -1,4 +1,4 @@
-"""The official losses of SAM 2: focal and dice on the best mask, L1 on all predicted IoUs, cross entropy on presence."""
+"""The official losses of SAM 2: focal and dice on the best mask, L1 on predicted IoUs, cross entropy on presence."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ PixelLoss = Literal["focal", "bce"]
 class LossConfig:
     """Weights of the four terms, and the two constants of the focal loss.
 
-    ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in the place of the focal loss. On little data a network that
+    ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in place of the focal loss. On little data a network that
     starts from noise learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
     """
 

@@ -1,6 +1,6 @@
 """Simulated users: a first prompt for each object, then clicks where the prediction is wrong.
 
-Follows the recipe of SAM 2: half of the objects start from a noisy box, most others from a click, a few from a poor mask;
+Follows the recipe of SAM 2: half of the objects start from a noisy box, most others from a click, a few from a mask;
 corrections fall into the error region and come with the previous logits. All objects of a decoder call share the kind
 of prompt, so that their number of points is the same (padding is not neutral).
 """

@@ -46,11 +46,12 @@ def run_step(
     batch: Batch,
     *,
     kind: PromptKind,
+    rounds: int,
     rng: np.random.Generator,
     config: TrainConfig,
     loss_config: LossConfig,
 ) -> StepResult:
-    """Prompt every object of ``batch`` in the way of ``kind``, correct, and sum the losses of all decoder calls."""
+    """Prompt every object of ``batch`` in the way of ``kind``, correct ``rounds`` - 1 times, and sum the losses."""
     device = model.device
     truth_np = batch.masks.flatten(0, 1).numpy()
     truth = batch.masks.flatten(0, 1).to(device, non_blocking=True)
@@ -62,7 +63,6 @@ def run_step(
 
     simulation, size = config.simulation, model.image_size
     prompts = to_device(first_prompts(rng, truth_np, kind, image_size=size, config=simulation), device)
-    rounds = 1 + int(rng.choice(len(simulation.corrections), p=simulation.corrections))
     hints = bool(rng.random() >= config.no_hints)
     total = torch.zeros((), device=device)
     ious: list[float] = []
