@@ -24,6 +24,7 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m sam2.train", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the training sets; packed to --cache once")
+    parser.add_argument("--teacher", type=Path, help="masks that sam2.train.data.teacher wrote, for packing")
     parser.add_argument("--cache", type=Path, required=True, help="folder of the packed training data")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
     parser.add_argument("--minutes", type=float)
@@ -41,8 +42,10 @@ def main() -> None:
     parser.add_argument("--plain-attention", action="store_true")
     options = vars(parser.parse_args())
 
-    data, cache, out = (options.pop(name) for name in ("data", "cache", "out"))
+    data, teacher, cache, out = (options.pop(name) for name in ("data", "teacher", "cache", "out"))
     going_on, threads = options.pop("resume"), options.pop("threads")
+    # Averages of gradients that fade to denormal numbers would slow a CPU down by an order of magnitude.
+    torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -53,7 +56,7 @@ def main() -> None:
         if data is None:
             parser.error(f"{cache} holds no packed data: give --data")
         print(f"packing {data} to {cache}", flush=True)
-        pack(read_all(data), cache)
+        pack(read_all(data, teacher), cache)
     run = resume(config, out) if going_on and (out / CHECKPOINT).exists() else start(config)
     train(run, cache, out)
 

@@ -15,7 +15,7 @@ from sam2.train.data.records import KINDS, ImageRecord, ObjectMask
 MAX_SIDE = 640
 HELD_OUT_SHARE = 0.1
 MIN_CUTOUT_SHARE = 0.02
-_VERSION = 1
+_VERSION = 2
 
 IMAGE_FIELDS = np.dtype("i8, i4, i4, i4, i4, ?, U20, U80")
 IMAGE_FIELDS.names = ("offset", "height", "width", "first_mask", "masks", "held_out", "source", "name")
@@ -120,5 +120,5 @@ def _can_be_cut_out(item: ObjectMask, height: int, width: int) -> bool:
     """Whether the object is large and, as far as the frame shows, whole."""
     rows, columns = item.mask.shape
     borders = (item.x <= 1) + (item.y <= 1) + (item.x + columns >= width - 1) + (item.y + rows >= height - 1)
-    whole = item.kind in ("thing", "whole", "group")
+    whole = item.kind in ("thing", "whole", "group", "salient")
     return bool(whole and borders == 0 and item.area >= MIN_CUTOUT_SHARE * height * width)

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("thing", "whole", "group", "part", "stuff")
-"""Countable objects; whole persons made of labelled clothes; riders with what they ride; clothes; sky and the like."""
+KINDS = ("thing", "whole", "group", "part", "stuff", "salient")
+"""Countable objects; whole persons made of labelled clothes; riders with what they ride; clothes; sky and the like; what
+a saliency teacher saw (``sam2.train.data.teacher``)."""
 
 PERSON = 1
 RIDDEN = frozenset({2, 4, 19, 35, 36, 41, 42})
@@ -68,8 +69,11 @@ class ImageRecord:
         return f"{self.source}/{self.path.stem}"
 
 
-def read_all(root: str | Path) -> Iterator[ImageRecord]:
-    """Every training set below ``root`` that is there; ``FileNotFoundError`` if none is."""
+def read_all(root: str | Path, teacher: str | Path | None = None) -> Iterator[ImageRecord]:
+    """Every training set below ``root`` that is there; ``FileNotFoundError`` if none is.
+
+    ``teacher`` is the folder of masks that ``sam2.train.data.teacher`` wrote; they are added as salient objects.
+    """
     root = Path(root)
     readers = {
         "coco128_pan": read_coco_panoptic,
@@ -81,7 +85,16 @@ def read_all(root: str | Path) -> Iterator[ImageRecord]:
     if not present:
         raise FileNotFoundError(f"none of {', '.join(readers)} is a folder of {root}")
     for name in present:
-        yield from readers[name](root / name)
+        for record in readers[name](root / name):
+            yield record if teacher is None else with_salient_objects(record, Path(teacher))
+
+
+def with_salient_objects(record: ImageRecord, folder: Path) -> ImageRecord:
+    """``record`` and what the teacher saw in it: ``folder``/SOURCE/NAME_NUMBER.png, 0 or 255."""
+    found = sorted((folder / record.source).glob(f"{record.path.stem}_[0-9].png"))
+    masks = [cv2.imread(str(png), cv2.IMREAD_UNCHANGED) > 127 for png in found]
+    salient = [ObjectMask.cropped(mask, "salient") for mask in masks]
+    return ImageRecord(record.path, record.source, record.objects + _sizeable(salient))
 
 
 def read_coco_panoptic(root: Path) -> Iterator[ImageRecord]:

@@ -17,8 +17,8 @@ from sam2.train.data.augment import (
 from sam2.train.data.pack import PackedData
 from sam2.train.data.records import KINDS
 
-KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25}
-SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.0}
+KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25, "salient": 1.2}
+SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2.train.data.records import ImageRecord, ObjectMask, read_all
+from sam2.train.data.records import ImageRecord, read_all
 
 Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """[h, w, 3] RGB to [h, w] saliency in 0..1."""
@@ -113,14 +113,6 @@ def _is_cut(mask: NDArray[np.bool_], window: tuple[int, int, int, int], height: 
         y1 < height and mask[-2:].any(),
     )
     return any(sides)
-
-
-def with_salient_objects(record: ImageRecord, folder: Path) -> ImageRecord:
-    """``record`` and what the teacher saw in it, from the files that :func:`main` wrote below ``folder``."""
-    found = sorted((folder / record.source).glob(f"{record.path.stem}_[0-9].png"))
-    masks = [cv2.imread(str(png), cv2.IMREAD_UNCHANGED) > 127 for png in found]
-    salient = [ObjectMask.cropped(mask, "salient") for mask in masks]
-    return ImageRecord(record.path, record.source, record.objects + salient)
 
 
 def main(arguments: list[str] | None = None) -> None:
