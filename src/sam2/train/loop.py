@@ -208,7 +208,9 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
 def resume(config: TrainConfig, folder: str | Path) -> Run:
     """The run that was saved in ``folder``, with ``config`` (which may have a larger budget) from here on."""
     content = load_checkpoint(folder)
-    run = start(config, initial=content["model"])
+    # Rates follow from the weights that training started from: begin as it did, then take what it came to.
+    run = start(config)
+    run.model.load_state_dict(content["model"])
     device = torch.device(config.device)
     run.average.values = {name: value.to(device) for name, value in content["average"].items()}
     run.average.updates = content["average_updates"]
