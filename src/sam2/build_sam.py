@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from sam2.checkpoints import load_strict, read_checkpoint
 from sam2.loading.devices import DeviceLike, DtypeLike, resolve_device, resolve_dtype
 from sam2.loading.locate import find_config
 from sam2.loading.official_yaml import parse_official
 from sam2.loading.overrides import apply_overrides
 from sam2.loading.resolve import resolve_model
+from sam2.loading.weights import load_strict, read_checkpoint
 from sam2.modeling.build import build_model
 from sam2.modeling.config import with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base

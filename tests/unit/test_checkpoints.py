@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam2 import checkpoints
 from sam2.checkpoints import (
     CHECKPOINTS,
+    Checkpoint,
     cache_dir,
     download,
     find_local,
@@ -18,6 +18,7 @@ from sam2.checkpoints import (
     read_checkpoint,
     recognise,
 )
+from sam2.loading import registry
 from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS
 
@@ -77,7 +78,7 @@ def test_the_cache_is_where_the_platform_keeps_caches(
 ) -> None:
     for variable in ("SAM2_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(checkpoints.sys, "platform", platform)
+    monkeypatch.setattr(registry.sys, "platform", platform)
 
     assert cache_dir().as_posix().endswith(tail)
 
@@ -91,7 +92,7 @@ def test_finds_files_of_the_right_size(place: str, tmp_path: Path, monkeypatch: 
         "torch": Path(torch.hub.get_dir()) / "checkpoints",
         "hub": tmp_path / "hf_home" / "hub" / "models--facebook--sam2.1-hiera-tiny" / "snapshots" / "abc",
     }[place]
-    entry = checkpoints.Checkpoint("sam2.1_hiera_tiny", "sam2.1_hiera_tiny.pt", "https://nowhere.invalid/", 10, "00")
+    entry = Checkpoint("sam2.1_hiera_tiny", "sam2.1_hiera_tiny.pt", "https://nowhere.invalid/", 10, "00")
     monkeypatch.setitem(CHECKPOINTS, "sam2.1_hiera_tiny", entry)
     folder.mkdir(parents=True)
     path = folder / entry.filename
@@ -116,7 +117,7 @@ def test_downloads_to_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((url, destination, options["size"], options["sha256"]))
         return destination
 
-    monkeypatch.setattr(checkpoints, "fetch", fetch)
+    monkeypatch.setattr(registry, "fetch", fetch)
     entry = CHECKPOINTS["sam2_hiera_small"]
 
     assert download("sam2_hiera_small") == cache_dir() / "sam2_hiera_small.pt"

@@ -105,7 +105,7 @@ def _print_extras(extras: dict[str, list[str]]) -> None:
 
 def _print_weights() -> list[str]:
     try:
-        from sam2.checkpoints import CHECKPOINTS, cache_dir, find_local
+        from sam2.loading.registry import CHECKPOINTS, cache_dir, find_local
     except ImportError as error:
         return [f"models cannot be loaded: {error}"]
     here = [name for name in CHECKPOINTS if find_local(name) is not None]

@@ -23,7 +23,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sam2.checkpoints import CHECKPOINTS, find_local
+    from sam2.loading.registry import CHECKPOINTS, find_local
 
     table = Table("name", "size", "where", box=None, pad_edge=False)
     table.columns[1].justify = "right"
@@ -40,8 +40,8 @@ def list_models() -> None:
 @app.command()
 def pull(names: Annotated[list[str], typer.Argument(help="Names as 'sam2 models' lists them, or hub ids.")]) -> None:
     """Download checkpoints to the cache. A broken download is continued."""
-    from sam2.checkpoints import checkpoint, download
     from sam2.loading.locate import preset_of
+    from sam2.loading.registry import checkpoint, download
 
     known = [checkpoint(preset_of(name) or name).name for name in names]  # a wrong name stops before a long download
     failed = 0

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from sam2.checkpoints import download, read_checkpoint, recognise
 from sam2.loading.download import DownloadError
 from sam2.loading.locate import find_config, preset_of
+from sam2.loading.registry import download
+from sam2.loading.weights import read_checkpoint, recognise
 from sam2.modeling.config import PRESETS
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from sam2.checkpoints import CHECKPOINTS, Checkpoint, load_strict, read_checkpoint, recognise
 from sam2.loading.download import file_sha256
+from sam2.loading.registry import CHECKPOINTS, Checkpoint
+from sam2.loading.weights import load_strict, read_checkpoint, recognise
 from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS, default_behaviour, with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import sam2.cli.doctor
-from sam2 import checkpoints
 from sam2.checkpoints import CHECKPOINTS
+from sam2.loading import registry
 from sam2.loading.download import DownloadError
 
 
@@ -23,7 +23,7 @@ def test_lists_every_checkpoint(arguments: tuple[str, ...], cli: Any) -> None:
 
 
 def test_pulls_by_any_name(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "download", lambda name: Path("/cache") / name)
+    monkeypatch.setattr(registry, "download", lambda name: Path("/cache") / name)
 
     outcome = cli("models", "pull", "facebook/sam2.1-hiera-tiny", "sam2_hiera_l.yaml", "sam2_hiera_small")
 
@@ -39,7 +39,7 @@ def test_a_wrong_name_stops_before_anything_is_downloaded(cli: Any, monkeypatch:
     def download(name: str) -> Path:
         raise AssertionError(f"{name} was downloaded")
 
-    monkeypatch.setattr(checkpoints, "download", download)
+    monkeypatch.setattr(registry, "download", download)
 
     outcome = cli("models", "pull", "sam2_hiera_small", "sam5")
 
@@ -56,7 +56,7 @@ def test_one_failure_does_not_stop_the_others(
             return Path("nano")
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(checkpoints, "download", download)
+    monkeypatch.setattr(registry, "download", download)
 
     outcome = cli("models", "pull", *names)
 
