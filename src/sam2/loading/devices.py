@@ -1,12 +1,10 @@
 """Where a model runs and in which precision: one answer for every entry point."""
 
 import warnings
-from typing import Literal
-
 import torch
 
 DeviceLike = str | torch.device | None
-DtypeLike = Literal["auto", "float32", "bfloat16", "float16"] | torch.dtype | None
+DtypeLike = str | torch.dtype | None
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _warned_about: set[str] = set()
