@@ -1,6 +1,7 @@
 """Where a model runs and in which precision: one answer for every entry point."""
 
 import warnings
+
 import torch
 
 DeviceLike = str | torch.device | None
