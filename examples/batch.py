@@ -19,15 +19,14 @@ features = predictor.encode(images)
 prompts = [
     Prompts(boxes=(75, 15, 485, 390), image=0),
     Prompts(points=[(230, 170), (425, 190)], labels=[1, 0], image=1),
-    Prompts(points=[(150, 350)], labels=[1], image=2),
-    Prompts(boxes=(10, 5, 445, 299), image=1),
+    Prompts(boxes=(10, 5, 390, 511), image=2),
+    Prompts(boxes=(10, 5, 400, 299), image=1),
 ]
-results = predictor.decode_batch(features, prompts, multimask=True)
+results = predictor.decode_batch(features, prompts, multimask=False)
 
 drawn, captions = [], []
 for prompt, result in zip(prompts, results, strict=True):
-    best = result.best()  # of the three candidates, the one with the highest predicted IoU
-    drawn.append(draw_overlay(images[prompt.image], best.masks()[0].cpu().numpy()))
-    captions.append(f"photo {prompt.image}, predicted IoU {float(best.ious):.2f}")
+    drawn.append(draw_overlay(images[prompt.image], result.masks()[0].cpu().numpy()))
+    captions.append(f"photo {prompt.image}, predicted IoU {float(result.ious):.2f}")
     print(captions[-1])
 Image.fromarray(contact_sheet(drawn, captions=captions)).save("batch.png")
