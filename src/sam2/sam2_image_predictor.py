@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
@@ -118,10 +119,10 @@ class SAM2ImagePredictor:
     @torch.no_grad()
     def predict(
         self,
-        point_coords: np.ndarray | None = None,
-        point_labels: np.ndarray | None = None,
-        box: np.ndarray | None = None,
-        mask_input: np.ndarray | None = None,
+        point_coords: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
         normalize_coords: bool = True,
@@ -156,10 +157,10 @@ class SAM2ImagePredictor:
     @torch.no_grad()
     def predict_batch(
         self,
-        point_coords_batch: Sequence[np.ndarray | None] | None = None,
-        point_labels_batch: Sequence[np.ndarray | None] | None = None,
-        box_batch: Sequence[np.ndarray | None] | None = None,
-        mask_input_batch: Sequence[np.ndarray | None] | None = None,
+        point_coords_batch: Sequence[ArrayLike | None] | None = None,
+        point_labels_batch: Sequence[ArrayLike | None] | None = None,
+        box_batch: Sequence[ArrayLike | None] | None = None,
+        mask_input_batch: Sequence[ArrayLike | None] | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
         normalize_coords: bool = True,
@@ -242,9 +243,11 @@ class SAM2ImagePredictor:
     # ------------------------------------------------------------------ without state
 
     @torch.no_grad()
-    def encode(self, image: ImageLike | Sequence[ImageLike], *, scale: Scale = "full") -> EncodedImages:
+    def encode(
+        self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...], *, scale: Scale = "full"
+    ) -> EncodedImages:
         """Features of one image, or of a list of them, for :meth:`decode`; nothing is kept on the predictor."""
-        images = list(image) if isinstance(image, list | tuple) else [image]
+        images = image if isinstance(image, list | tuple) else [image]
         return encode_images(self.model, images, self._transforms, scale=scale)
 
     @torch.no_grad()
@@ -291,7 +294,7 @@ class SAM2ImagePredictor:
         assert self._features is not None
         assert self._orig_hw is not None
         fine, middle = self._features["high_res_feats"]
-        return EncodedImages(self._features["image_embed"], (fine, middle), tuple(map(tuple, self._orig_hw)))
+        return EncodedImages(self._features["image_embed"], (fine, middle), tuple((h, w) for h, w in self._orig_hw))
 
     def set_image_features(self, features: EncodedImages) -> None:
         """Set the image or images by their features; several count as a batch.

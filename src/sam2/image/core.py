@@ -174,8 +174,8 @@ def decode(
         owners = torch.repeat_interleave(torch.tensor([requests[i].image for i in indices]), torch.tensor(counts))
         logits, ious, scores = _decode_rows(model, encoded, owners, batch, multimask=multimask)
         parts = zip(indices, logits.split(counts), ious.split(counts), scores.split(counts), strict=True)
-        for index, *tensors in parts:
-            results[index] = MaskResult(*tensors, encoded.sizes[requests[index].image], transforms)
+        for index, mask, iou, score in parts:
+            results[index] = MaskResult(mask, iou, score, encoded.sizes[requests[index].image], transforms)
     return [results[index] for index in range(len(requests))]
 
 

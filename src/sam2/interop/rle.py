@@ -5,11 +5,14 @@ each run is the difference to the run two before it (from the fourth run on), wr
 bits plus a continuation bit, 48 added to make a printable character.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+import numpy.typing as npt
+
+Runs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _GROUP = 5
 _VALUE_BITS, _SIGN_BIT, _MORE_BIT = 0x1F, 0x10, 0x20
@@ -18,7 +21,7 @@ _MAX_GROUPS = 13
 """Groups that any 64-bit number fits in."""
 
 
-def encode_mask(mask: np.ndarray, *, compress: bool = True) -> dict[str, Any]:
+def encode_mask(mask: npt.NDArray[Any], *, compress: bool = True) -> dict[str, Any]:
     """``{"size": [height, width], "counts": ...}`` of a mask [h, w], true where not zero.
 
     ``counts`` is a string if ``compress`` (which JSON and pycocotools take alike), else the list of runs.
@@ -28,7 +31,7 @@ def encode_mask(mask: np.ndarray, *, compress: bool = True) -> dict[str, Any]:
     return {"size": [int(side) for side in mask.shape], "counts": counts}
 
 
-def decode_mask(rle: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
+def decode_mask(rle: Mapping[str, Any]) -> Mask:
     """The mask of an encoding, compressed (str or bytes) or not.
 
     Raises:
@@ -43,7 +46,7 @@ def mask_area(rle: Mapping[str, Any]) -> int:
     return int(_runs(rle)[1::2].sum())
 
 
-def mask_to_runs(mask: np.ndarray) -> Int[np.ndarray, " r"]:
+def mask_to_runs(mask: npt.NDArray[Any]) -> Runs:
     """The runs of a mask [h, w], column-major, background first, int64."""
     if mask.ndim != 2:
         raise ValueError(f"mask must have shape [h, w], got {mask.shape}")
@@ -54,25 +57,26 @@ def mask_to_runs(mask: np.ndarray) -> Int[np.ndarray, " r"]:
     return np.concatenate(([0], runs)) if line.size and line[0] else runs
 
 
-def runs_to_mask(runs: Int[np.ndarray, " r"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def runs_to_mask(runs: Runs, size: tuple[int, int]) -> Mask:
     """The mask of ``size`` = (height, width) that has these runs."""
     height, width = size
     if (runs < 0).any() or int(runs.sum()) != height * width:
         raise ValueError(f"rle counts sum to {int(runs.sum())}, expected {height} x {width} = {height * width}")
     values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(width, height).T
+    columns: Mask = np.reshape(np.repeat(values, runs), (width, height))
+    return np.transpose(columns)
 
 
-def runs_to_string(runs: Int[np.ndarray, " r"]) -> str:
+def runs_to_string(runs: Runs) -> str:
     """Runs in COCO's compressed form."""
-    values = np.asarray(runs, np.int64).copy()
-    values[3:] -= np.asarray(runs, np.int64)[1:-2]
+    values: Runs = np.array(runs, np.int64)
+    values[3:] -= runs[1:-2]
     characters = np.zeros((len(values), _MAX_GROUPS), np.uint8)
     active = np.arange(len(values))
     for group in range(_MAX_GROUPS):
         low = values[active] & _VALUE_BITS
         rest = values[active] >> _GROUP
-        more = np.where(low & _SIGN_BIT, rest != -1, rest != 0)
+        more: Mask = rest != np.where(low & _SIGN_BIT, -1, 0)
         characters[active, group] = low + more * _MORE_BIT + _FIRST_CHARACTER
         values[active] = rest
         active = active[more]
@@ -81,7 +85,7 @@ def runs_to_string(runs: Int[np.ndarray, " r"]) -> str:
     return characters[characters > 0].tobytes().decode("ascii")
 
 
-def string_to_runs(text: str | bytes) -> Int[np.ndarray, " r"]:
+def string_to_runs(text: str | bytes) -> Runs:
     """The runs that COCO's compressed form ``text`` holds.
 
     Raises:
@@ -114,15 +118,20 @@ def string_to_runs(text: str | bytes) -> Int[np.ndarray, " r"]:
 
 def _size(rle: Mapping[str, Any]) -> tuple[int, int]:
     size = rle.get("size")
-    if not isinstance(size, Sequence) or len(size) != 2 or any(int(side) < 0 for side in size):
+    try:
+        height, width = (int(side) for side in size)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        height = width = -1
+    if height < 0 or width < 0:
         raise ValueError(f"rle size must be [height, width], got {size!r}")
-    return int(size[0]), int(size[1])
+    return height, width
 
 
-def _runs(rle: Mapping[str, Any]) -> np.ndarray:
+def _runs(rle: Mapping[str, Any]) -> Runs:
     counts = rle.get("counts")
     if isinstance(counts, str | bytes):
         return string_to_runs(counts)
-    if isinstance(counts, Sequence | np.ndarray):
+    try:
         return np.asarray(counts, np.int64)
-    raise ValueError(f"rle counts must be a string or a list of runs, got {type(counts).__name__}")
+    except (TypeError, ValueError):
+        raise ValueError(f"rle counts must be a string or a list of runs, got {type(counts).__name__}") from None
