@@ -95,9 +95,7 @@ def evaluate_example(model: SAM2Base, example: ClickExample, *, clicks: int = 5)
     return ObjectScore(example.name, iou(by_box, example.mask, example.ignore), tuple(scores))
 
 
-def iou(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], ignore: NDArray[np.bool_] | None = None
-) -> float:
+def iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], ignore: NDArray[np.bool_] | None = None) -> float:
     """Intersection over union outside ``ignore``; 1 for two empty masks."""
     if ignore is not None:
         predicted, truth = predicted & ~ignore, truth & ~ignore
@@ -137,9 +135,7 @@ class _Prompted:
         self.model = model
         self.height, self.width = image.shape[:2]
         encoded = model.encode_image(pixels_of(image, model.image_size, model.device))
-        self.features = ImageFeatures(
-            model.condition_on_nothing(encoded.embed), encoded.high_res, encoded.position
-        )
+        self.features = ImageFeatures(model.condition_on_nothing(encoded.embed), encoded.high_res, encoded.position)
 
     def predict(
         self,
@@ -169,7 +165,9 @@ class _Prompted:
 
 def pixels_of(image: NDArray[np.uint8], size: int, device: torch.device | str = "cpu") -> Tensor:
     """[h, w, 3] uint8 RGB to the network's input [1, 3, size, size]: squashed (bilinear, antialiased), normalised."""
-    chw = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
+    # Photos of a packed cache are read-only, which torch cannot express: those alone are copied.
+    own = np.require(image, requirements=["C", "W"])
+    chw = torch.from_numpy(own).to(device).permute(2, 0, 1)[None].float() / 255
     chw = F.interpolate(chw, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
     return (chw - mean) / std

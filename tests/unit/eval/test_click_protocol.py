@@ -1,0 +1,187 @@
+"""The simulated user, without a network where none is needed."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sam2.eval import clicks as protocol
+from sam2.eval.clicks import (
+    ClickScores,
+    ObjectScore,
+    evaluate_clicks,
+    evaluate_example,
+    iou,
+    next_click,
+    pixels_of,
+    tight_box,
+)
+from sam2.eval.datasets import ClickExample
+from sam2.modeling.types import ImageFeatures, MaskCandidates
+
+HEIGHT, WIDTH = 48, 64
+
+
+def rectangle(x0, y0, x1, y1):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+class FakeModel(torch.nn.Module):
+    """Answers call number i with ``answers[i]``, a mask the size of the photo; notes what it was asked."""
+
+    image_size = 256
+    device = torch.device("cpu")
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers, self.asked = list(answers), []
+
+    def encode_image(self, pixels):
+        assert pixels.shape == (1, 3, 256, 256)
+        empty = torch.zeros(1, 1, 16, 16)
+        return ImageFeatures(empty, (torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 32, 32)), empty)
+
+    def condition_on_nothing(self, embed):
+        return embed
+
+    def decode_masks(self, embed, high_res, prompts, *, multimask):
+        mask = torch.from_numpy(self.answers[min(len(self.asked), len(self.answers) - 1)]).float()
+        self.asked.append((prompts, multimask))
+        logits = torch.nn.functional.interpolate((mask * 80 - 40)[None, None], size=(64, 64), mode="nearest")
+        count = 3 if multimask else 1
+        logits = torch.cat([torch.full_like(logits, -40.0)] * (count - 1) + [logits], dim=1)
+        ious = torch.linspace(0.1, 0.9, count)[None]
+        return MaskCandidates(logits, ious, torch.zeros(1, count, 4), torch.ones(1, 1))
+
+
+def example(mask, ignore=None):
+    return ClickExample("it", np.zeros((HEIGHT, WIDTH, 3), np.uint8), mask, ignore)
+
+
+def test_the_box_is_tight():
+    assert tight_box(rectangle(10, 5, 31, 20)) == (10, 5, 30, 19)
+
+
+def test_the_first_click_is_in_the_middle():
+    assert next_click(rectangle(10, 5, 31, 20), rectangle(0, 0, 0, 0)) == pytest.approx((17, 12, 1), abs=7)
+    x, y, label = next_click(rectangle(11, 10, 22, 21), rectangle(0, 0, 0, 0))
+    assert (x, y, label) == (16, 15, 1)
+
+
+def test_the_border_of_the_photo_is_a_border():
+    x, y, _ = next_click(rectangle(0, 0, 21, 21), rectangle(0, 0, 0, 0))
+    assert (x, y) == (10, 10)
+
+
+def test_the_next_click_is_in_the_middle_of_the_largest_error():
+    truth = rectangle(10, 10, 41, 31)
+    missed = next_click(truth, rectangle(10, 10, 20, 31))
+    assert missed[2] == 1
+    assert (truth & ~rectangle(10, 10, 20, 31))[missed[1], missed[0]]
+    extra = truth | rectangle(45, 31, 64, 48)
+    x, y, label = next_click(truth, extra)
+    assert label == 0
+    assert not truth[y, x]
+    assert 50 < x < 59
+
+
+def test_clicks_avoid_what_is_ignored():
+    truth, ignore = rectangle(10, 10, 41, 31), rectangle(20, 0, 64, 48)
+    x, _, label = next_click(truth, rectangle(0, 0, 0, 0), ignore)
+    assert (x < 20, label) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("shown", "ignore", "expected"),
+    [
+        (rectangle(0, 0, 10, 10), None, 1.0),
+        (rectangle(0, 0, 5, 10), None, 0.5),
+        (rectangle(20, 20, 30, 30), None, 0.0),
+        (rectangle(0, 0, 20, 10), rectangle(10, 0, 64, 48), 1.0),
+        (rectangle(0, 0, 20, 10), rectangle(0, 0, 10, 10), 0.0),
+    ],
+)
+def test_iou(shown, ignore, expected):
+    assert iou(shown, rectangle(0, 0, 10, 10), ignore) == expected
+
+
+def test_two_empty_masks_agree():
+    nothing = np.zeros((4, 4), bool)
+    assert iou(nothing, nothing) == 1.0
+
+
+def test_a_perfect_answer_scores_one():
+    mask = rectangle(16, 12, 48, 36)
+    score = evaluate_example(FakeModel([mask]), example(mask), clicks=3)
+    assert score.box == pytest.approx(1, abs=0.05)
+    assert score.clicks == pytest.approx((1, 1, 1), abs=0.05)
+
+
+def test_what_the_model_is_asked():
+    """A box; one click with three candidates, the best of which counts; then all clicks so far and the logits."""
+    truth, half = rectangle(16, 12, 48, 36), rectangle(16, 12, 32, 36)
+    model = FakeModel([truth, half, truth])
+
+    score = evaluate_example(model, example(truth), clicks=3)
+
+    (box, box_multimask), (first, first_multimask), *later = model.asked
+    assert box.labels.tolist() == [[2, 3]]
+    assert box.points.tolist() == [[[16 * 4, pytest.approx(12 * 256 / 48)], [47 * 4, pytest.approx(35 * 256 / 48)]]]
+    assert not box_multimask
+    assert first.labels.tolist() == [[1]]
+    assert first.masks is None
+    assert first_multimask
+    assert [prompts.points.shape[1] for prompts, _ in later] == [2, 3]
+    assert later[0][0].labels.tolist() == [[1, 1]]
+    for prompts, multimask in later:
+        assert not multimask
+        assert prompts.masks.shape == (1, 1, 64, 64)
+        assert prompts.masks.abs().max() == protocol.LOGIT_LIMIT
+    assert score.clicks[0] == pytest.approx(0.5, abs=0.05)
+    assert score.clicks[1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_means_and_clicks_needed():
+    scores = ClickScores((ObjectScore("a", 0.5, (0.2, 0.9)), ObjectScore("b", 1.0, (0.4, 0.5))))
+    assert scores.box == 0.75
+    assert scores.clicks == pytest.approx((0.3, 0.7))
+    assert scores.clicks_needed(0.85) == 2
+    assert scores.clicks_needed(0.3) == 1.5
+    assert scores.clicks_needed(0.3, limit=1) == 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_in_the_mode_it_was_in(training):
+    mask = rectangle(16, 12, 48, 36)
+    model = FakeModel([mask]).train(training)
+    assert len(evaluate_clicks(model, [example(mask)], clicks=1).objects) == 1
+    assert model.training is training
+
+
+def test_what_cannot_be_measured_is_refused():
+    mask = rectangle(16, 12, 48, 36)
+    with pytest.raises(ValueError, match="clicks must be at least 1, got 0"):
+        evaluate_clicks(FakeModel([mask]), [example(mask)], clicks=0)
+    with pytest.raises(ValueError, match="no examples"):
+        evaluate_clicks(FakeModel([mask]), [])
+    with pytest.raises(ValueError, match="'it' is empty"):
+        evaluate_clicks(FakeModel([mask]), [example(rectangle(0, 0, 0, 0))])
+
+
+def test_read_only_and_mirrored_photos():
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    expected = pixels_of(image, 64)
+    image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(pixels_of(image, 64), expected)
+        torch.testing.assert_close(pixels_of(image[:, ::-1], 64), expected.flip(-1), atol=1e-5, rtol=0)
+
+
+def test_pixels_are_normalised_as_officially():
+    grey = pixels_of(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), 64)
+    expected = (1 - torch.tensor(protocol.PIXEL_MEAN)) / torch.tensor(protocol.PIXEL_STD)
+    torch.testing.assert_close(grey[0, :, 5, 7], expected)
