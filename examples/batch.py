@@ -11,9 +11,10 @@ from sam2.image import Prompts
 from sam2.viz import contact_sheet, draw_overlay
 
 PHOTOS = Path(__file__).parent / "photos"
+NAMES = ("coffee.png", "chelsea.png", "astronaut.png")
 
 predictor = sam2.SAM2ImagePredictor(sam2.load(sys.argv[1] if len(sys.argv) > 1 else "nano"))
-images = [np.array(Image.open(PHOTOS / name).convert("RGB")) for name in ("coffee.png", "chelsea.png", "astronaut.png")]
+images = tuple(np.array(Image.open(PHOTOS / name).convert("RGB")) for name in NAMES)
 features = predictor.encode(images)
 
 prompts = [

@@ -66,7 +66,13 @@ def clicks(
 
     examples = {name: open_dataset(name, data, frame_step=frame_step) for name in names}
     loaded = sam2.load(model, device=device, dtype=dtype)
-    typer.echo(f"{model} on {loaded.device}, {str(loaded.compute_dtype).removeprefix('torch.')}: mean IoU")
+    setup = {
+        "model": model,
+        "device": str(loaded.device),
+        "dtype": str(loaded.compute_dtype).removeprefix("torch."),
+        "frame_step": frame_step,
+    }
+    typer.echo(f"{model} on {setup['device']}, {setup['dtype']}: mean IoU")
     typer.echo(_row(["data set", "objects", "box", *_click_titles(max_clicks), *_noc_titles()]))
     scores: dict[str, ClickScores] = {}
     for name, images in examples.items():
@@ -76,9 +82,8 @@ def clicks(
     if json_path is not None:
         from sam2.cli.outputs import json_bytes, write_whole
 
-        setup = {"model": model, "device": str(loaded.device), "dtype": str(loaded.compute_dtype)}
-        record = {**setup, "frame_step": frame_step, "data_sets": {k: _record(v) for k, v in scores.items()}}
-        write_whole(json_path, json_bytes(record))
+        results = {name: _record(found) for name, found in scores.items()}
+        write_whole(json_path, json_bytes({**setup, "data_sets": results}))
 
 
 def _click_titles(count: int) -> list[str]:

@@ -1,0 +1,63 @@
+"""``sam2 eval clicks`` on a data set of two made-up photos."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def data(scene: np.ndarray, tmp_path: Path) -> Path:
+    """A folder laid out as Berkeley's is."""
+    folder = tmp_path / "eval" / "berkeley"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    rows, columns = np.mgrid[:120, :160]
+    disk = np.hypot(columns - 80, rows - 60) <= 30
+    for number in range(2):
+        Image.fromarray(scene).save(folder / "images" / f"{number}.jpg")
+        Image.fromarray(disk.astype(np.uint8) * 255).save(folder / "masks" / f"{number}.png")
+    return folder.parent
+
+
+def test_scores_are_printed_and_written(cli: Cli, data: Path, nano_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores" / "a.json"
+    options = ("--dataset", "berkeley", "--clicks", "2", "--device", "cpu", "--dtype", "float32", "--json", out)
+    outcome = cli("eval", "clicks", "--data", data, "--model", nano_file, *options)
+    assert outcome.status == 0, outcome.err
+    header, titles, row = outcome.out.splitlines()
+    assert header.endswith("on cpu, float32: mean IoU")
+    assert titles.split("  ")[0] == "data set"
+    record = json.loads(out.read_text())
+    scores = record["data_sets"]["berkeley"]
+    assert record["dtype"] == "float32"
+    assert scores["objects"] == len(scores["per_object"]) == 2
+    assert len(scores["clicks"]) == 2
+    name, objects, box, first, last, *_ = row.split()
+    assert (name, objects) == ("berkeley", "2")
+    assert (box, first, last) == tuple(f"{value:.3f}" for value in (scores["box"], *scores["clicks"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "coco"], "unknown data set 'coco'"),
+        (["--dataset", ","], "at least one data set"),
+        (["--dataset", "grabcut"], "no images with masks of 'grabcut'"),
+        (["--clicks", "0"], "--clicks"),
+        (["--data", "missing"], "--data missing: no such folder"),
+        (["--json", "{data}/berkeley/images/0.jpg/a.json"], "0.jpg is a file"),
+    ],
+)
+def test_wrong_usage_is_one_line(cli: Cli, data: Path, options: list[str], message: str) -> None:
+    options = [option.format(data=data) for option in options]
+    outcome = cli("eval", "clicks", "--data", data, *options)
+    assert outcome.status == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert message in outcome.err
