@@ -1,9 +1,7 @@
 """The training run: one straight loop over a budget of time or steps, that can be stopped and resumed."""
 
-import json
 import os
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,14 +20,25 @@ from sam2.train.data.loader import Batch, batches
 from sam2.train.data.pack import PackedData, open_packed
 from sam2.train.data.samples import SampleConfig
 from sam2.train.imagenet import load_imagenet_weights
-from sam2.train.optim import WeightAverage, build_optimizer, image_parameters, rate_at, set_rate
+from sam2.train.log import EVERY, RunLog
+from sam2.train.optim import (
+    WeightAverage,
+    build_optimizer,
+    image_parameters,
+    rate_at,
+    restore_optimizer,
+    set_rate,
+)
 from sam2.train.simulate import choose_kind
 from sam2.train.step import run_step
+from sam2.train.stopping import StopRequest, listening
 from sam2.train.validate import validate
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-LOG_EVERY = 20
+
+_SAMPLES, _PROMPTS, _ROUNDS = range(3)
+"""What chance is drawn for: each has its own stream."""
 
 
 @dataclass(slots=True)
@@ -41,7 +50,6 @@ class Run:
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     average: WeightAverage
-    rng: np.random.Generator
     step: int = 0
     images: int = 0
     elapsed: float = 0.0
@@ -68,45 +76,56 @@ def start(config: TrainConfig, *, initial: dict[str, torch.Tensor] | None = None
     model.to(config.device, memory_format=torch.channels_last)
     parameters = image_parameters(model)
     optimizer = build_optimizer(parameters, config)
-    rng = np.random.default_rng([config.seed, parallel.rank()])
-    return Run(config, model, parameters, optimizer, WeightAverage(parameters, config.ema), rng)
+    return Run(config, model, parameters, optimizer, WeightAverage(parameters, config.ema))
 
 
 def train(run: Run, cache: str | Path, folder: str | Path) -> Run:
-    """Train until the budget is used, saving to ``folder``. Ctrl-C saves and returns."""
+    """Train until the budget is used, saving to ``folder``.
+
+    On Ctrl-C or SIGTERM the step at hand is finished and the run saved, so that :func:`resume` goes on from there; on a
+    second one ``KeyboardInterrupt`` is raised at once.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     parallel.join(run.config.device)
-    leads = parallel.rank() == 0
     data = open_packed(cache)
-    log = _Log(folder / LOG, silent=not leads)
-    log.write({"event": "start", "step": run.step, "config": asdict(run.config)})
-    clock = saved = validated = time.monotonic()
+    log = RunLog(folder / LOG, images=run.images, silent=parallel.rank() > 0)
     try:
-        for batch in _scheduled_batches(run, Path(cache)):
-            run.elapsed, clock = run.elapsed + time.monotonic() - clock, time.monotonic()
-            log.add(_advance(run, batch))
-            if run.step % LOG_EVERY == 0:
-                log.flush(run)
-            if leads and clock - validated > 60 * run.config.validate_minutes:
-                _validate(run, data, log)
-                validated = time.monotonic()
-            if leads and clock - saved > 60 * run.config.save_minutes:
-                save(run, folder)
-                saved = time.monotonic()
-            if run.progress >= 1:
-                break
-    except KeyboardInterrupt:
-        log.write({"event": "interrupted", "step": run.step})
-        if leads:
-            save(run, folder)
-        return run
-    if leads:
-        save(run, folder)
-        _validate(run, data, log)
-        save(run, folder)
-    parallel.leave()
+        with listening() as request:
+            log.write({"event": "start", "step": run.step, "config": asdict(run.config)})
+            _train(run, data, Path(cache), folder, log, request)
+    finally:
+        log.close()
+        parallel.leave()
     return run
+
+
+def _train(run: Run, data: PackedData, cache: Path, folder: Path, log: RunLog, request: StopRequest) -> None:
+    leads = parallel.rank() == 0
+    clock = saved = validated = time.monotonic()
+    for batch in _scheduled_batches(run, cache):
+        run.elapsed, clock = run.elapsed + time.monotonic() - clock, time.monotonic()
+        values, stop = _advance(run, batch, request)
+        log.add(values, progress=run.progress)
+        if run.step % EVERY == 0 or stop or run.progress >= 1:
+            log.flush(step=run.step, progress=run.progress, size=run.model.image_size, images=run.images)
+        if stop:
+            break
+        if leads and clock - validated > 60 * run.config.validate_minutes:
+            _validate(run, data, log, request)
+            validated = time.monotonic()
+        if leads and clock - saved > 60 * run.config.save_minutes:
+            save(run, folder)
+            saved = time.monotonic()
+        if run.progress >= 1:
+            break
+    if not leads:
+        return
+    save(run, folder)
+    if run.progress >= 1 and _validate(run, data, log, request):
+        save(run, folder)
+    if run.progress < 1:
+        log.write({"event": "interrupted", "step": run.step})
 
 
 def _scheduled_batches(run: Run, cache: Path) -> Iterator[Batch]:
@@ -120,7 +139,8 @@ def _scheduled_batches(run: Run, cache: Path) -> Iterator[Batch]:
             cache,
             sample,
             batch_size=max(1, round(config.batch_at(size) / parallel.world_size())),
-            seed=config.seed + run.step + 1_000_003 * parallel.rank(),
+            seed=(config.seed, parallel.rank(), _SAMPLES),
+            first=run.step,
             workers=config.workers,
             pin=config.device.startswith("cuda"),
         )
@@ -130,23 +150,23 @@ def _scheduled_batches(run: Run, cache: Path) -> Iterator[Batch]:
                 break
 
 
-def _advance(run: Run, batch: Batch) -> dict[str, float]:
-    """One step of the optimizer; what to log of it."""
+def _advance(run: Run, batch: Batch, request: StopRequest) -> tuple[dict[str, float], bool]:
+    """One step of the optimizer; what to log of it, and whether any process wishes to stop."""
     config, progress = run.config, run.progress
-    kind = choose_kind(run.rng, config.simulation)
+    # Chance follows from the step, so that a resumed run does what it would have done without a break.
+    rng = np.random.default_rng([config.seed, parallel.rank(), _PROMPTS, run.step])
+    kind = choose_kind(rng, config.simulation)
     warm = progress < config.bce_share
     loss_config = replace(config.loss, pixel="bce") if warm else config.loss
     set_rate(run.optimizer, rate_at(progress, config))
     run.model.train()
     # The number of rounds is common to all processes: none waits for another.
-    shared = np.random.default_rng([config.seed, run.step])
+    shared = np.random.default_rng([config.seed, _ROUNDS, run.step])
     rounds = 1 + int(shared.choice(len(config.simulation.corrections), p=config.simulation.corrections))
-    result = run_step(
-        run.model, batch, kind=kind, rounds=rounds, rng=run.rng, config=config, loss_config=loss_config
-    )
+    result = run_step(run.model, batch, kind=kind, rounds=rounds, rng=rng, config=config, loss_config=loss_config)
     result.loss.backward()
     members = list(run.parameters.values())
-    run.elapsed = parallel.average_gradients(members, run.elapsed)
+    run.elapsed, wishes = parallel.average_gradients(members, [run.elapsed, float(request.asked)])
     norm = torch.nn.utils.clip_grad_norm_(members, config.clip)
     finite = bool(torch.isfinite(norm))
     if finite:
@@ -155,20 +175,25 @@ def _advance(run: Run, batch: Batch) -> dict[str, float]:
     run.optimizer.zero_grad(set_to_none=True)
     run.step += 1
     run.images += len(batch.images) * parallel.world_size()
-    values = {"loss": float(result.loss.detach()), "norm": float(norm), "skipped": float(not finite), **result.terms}
+    if not finite:
+        return {"skipped": 1.0}, wishes > 0
+    values = {"loss": float(result.loss.detach()), "norm": float(norm), "skipped": 0.0, **result.terms}
     values[f"iou_{kind}"] = result.ious[0]
     if len(result.ious) > 1:
         values["iou_corrected"] = result.ious[-1]
-    return values if finite else {"skipped": 1.0}
+    return values, wishes > 0
 
 
-def _validate(run: Run, data: PackedData, log: "_Log") -> None:
-    """Scores of the averaged weights."""
+def _validate(run: Run, data: PackedData, log: RunLog, request: StopRequest) -> bool:
+    """Scores of the averaged weights; False where there is nothing to measure, or a stop was asked for meanwhile."""
     run.average.swap(run.parameters)
     try:
-        scores = validate(run.model, data, objects=run.config.validation_objects)
+        objects = run.config.validation_objects
+        scores = validate(run.model, data, objects=objects, go_on=lambda: not request.asked)
     finally:
         run.average.swap(run.parameters)
+    if scores is None:
+        return False
     clicks = scores.clicks
     run.scores = {
         "image_size": run.model.image_size,
@@ -178,6 +203,7 @@ def _validate(run: Run, data: PackedData, log: "_Log") -> None:
         "five_clicks": round(clicks[-1], 4),
     }
     log.write({"event": "validation", "step": run.step, "images": run.images, "elapsed": run.elapsed, **run.scores})
+    return True
 
 
 def save(run: Run, folder: str | Path) -> None:
@@ -192,7 +218,6 @@ def save(run: Run, folder: str | Path) -> None:
         "images": run.images,
         "elapsed": run.elapsed,
         "scores": run.scores,
-        "rng": json.dumps(run.rng.bit_generator.state),
         "torch_rng": torch.get_rng_state(),
     }
     partial = Path(folder) / f"{CHECKPOINT}.partial"
@@ -206,56 +231,22 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
 
 
 def resume(config: TrainConfig, folder: str | Path) -> Run:
-    """The run that was saved in ``folder``, with ``config`` (which may have a larger budget) from here on."""
+    """The run that was saved in ``folder``, with ``config`` (which may have a larger budget) from here on.
+
+    Learning rates stay those it began with. Raises ``FileNotFoundError`` where nothing was saved and ``ValueError``
+    where the run is of another model.
+    """
     content = load_checkpoint(folder)
-    # Rates follow from the weights that training started from: begin as it did, then take what it came to.
-    run = start(config)
-    run.model.load_state_dict(content["model"])
-    device = torch.device(config.device)
-    run.average.values = {name: value.to(device) for name, value in content["average"].items()}
-    run.average.updates = content["average_updates"]
-    run.optimizer.load_state_dict(content["optimizer"])
-    run.step, run.images, run.elapsed = content["step"], content["images"], content["elapsed"]
-    run.scores = content["scores"]
-    if parallel.rank() == 0:
-        run.rng.bit_generator.state = json.loads(content["rng"])
-    else:
-        run.rng = np.random.default_rng([config.seed, parallel.rank(), run.step])
+    if content["config"]["model"] != config.model:
+        raise ValueError(f"{folder} holds a run of {content['config']['model']!r}, config.model is {config.model!r}")
+    model = build_model(PRESETS[config.model])
+    model.load_state_dict(content["model"])
+    model.to(config.device, memory_format=torch.channels_last)
+    parameters = image_parameters(model)
+    optimizer = restore_optimizer(parameters, content["optimizer"])
+    average = WeightAverage(parameters, config.ema)
+    average.values = {name: content["average"][name].to(config.device) for name in parameters}
+    average.updates = content["average_updates"]
     torch.set_rng_state(content["torch_rng"])
-    return run
-
-
-class _Log:
-    """Averages over steps, as JSON lines in a file and short lines on the terminal."""
-
-    def __init__(self, path: Path, *, silent: bool) -> None:
-        self.path, self.silent = path, silent
-        self.values: dict[str, list[float]] = defaultdict(list)
-        self.images = 0
-        self.since = self.last = time.monotonic()
-
-    def add(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.values[name].append(value)
-
-    def flush(self, run: Run) -> None:
-        seconds = time.monotonic() - self.since
-        entry: dict[str, Any] = {
-            "step": run.step,
-            "progress": round(run.progress, 4),
-            "size": run.model.image_size,
-            "images": run.images,
-            "images_per_second": round((run.images - self.images) / seconds, 2),
-        }
-        entry.update({name: round(float(np.nanmean(v)), 4) for name, v in self.values.items()})
-        self.values.clear()
-        self.images, self.since = run.images, time.monotonic()
-        self.write(entry)
-
-    def write(self, entry: dict[str, Any]) -> None:
-        if self.silent:
-            return
-        with open(self.path, "a") as stream:
-            stream.write(json.dumps(entry) + "\n")
-        shown = {name: value for name, value in entry.items() if name != "config"}
-        print("  ".join(f"{name} {value}" for name, value in shown.items()), flush=True)
+    progress = {name: content[name] for name in ("step", "images", "elapsed", "scores")}
+    return Run(config, model, parameters, optimizer, average, **progress)

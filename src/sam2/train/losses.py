@@ -15,8 +15,8 @@ PixelLoss = Literal["focal", "bce"]
 class LossConfig:
     """Weights of the four terms, and the two constants of the focal loss.
 
-    ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in place of the focal loss. On little data a network that
-    starts from noise learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
+    ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in place of the focal loss. On little data a network
+    that starts from noise learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
     """
 
     focal: float = 20.0
@@ -50,9 +50,7 @@ def focal_per_mask(
     return (balance * miss**gamma * cross_entropy).flatten(2).mean(-1)
 
 
-def dice_per_mask(
-    logits: Float[Tensor, "n m h w"], truth: Float[Tensor, "n m h w"]
-) -> Float[Tensor, "n m"]:
+def dice_per_mask(logits: Float[Tensor, "n m h w"], truth: Float[Tensor, "n m h w"]) -> Float[Tensor, "n m"]:
     """One minus the Dice coefficient of each mask's probabilities, with 1 added above and below."""
     probability, truth = logits.sigmoid().flatten(2), truth.flatten(2)
     shared = 2 * (probability * truth).sum(-1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) ->
     Tensors of the trunk have rates in proportion to the root mean square of their weights (rounded to a power of
     two, to keep groups few), the rest share one. Biases, norms and the like do not decay.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[str]] = {}
     for name, parameter in parameters.items():
         rate = config.learning_rate
         if name.startswith("image_encoder.trunk."):
@@ -37,14 +38,33 @@ def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) ->
             scale = float(parameter.detach().pow(2).mean().sqrt())
             rate = min(max(config.trunk_rate * 2.0 ** round(math.log2(max(scale, 1e-9))), low), high)
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW(
+        groups.setdefault((rate, decay), []).append(name)
+    return _adamw(
+        parameters,
         [
-            {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
-            for (rate, decay), members in groups.items()
+            {"names": names, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            for (rate, decay), names in groups.items()
         ],
-        betas=(0.9, 0.99),
     )
+
+
+def restore_optimizer(parameters: dict[str, nn.Parameter], state: dict[str, Any]) -> torch.optim.AdamW:
+    """The optimizer whose ``state_dict()`` is ``state``, groups and rates included.
+
+    The groups follow from the weights that training started from, which are gone: they are taken from ``state``. Raises
+    ``ValueError`` where they do not hold these ``parameters``.
+    """
+    groups = [{"names": group.get("names", [])} for group in state["param_groups"]]
+    if {name for group in groups for name in group["names"]} != set(parameters):
+        raise ValueError("the saved optimizer holds other parameters than the model")
+    optimizer = _adamw(parameters, groups)
+    optimizer.load_state_dict(state)
+    return optimizer
+
+
+def _adamw(parameters: dict[str, nn.Parameter], groups: list[dict[str, Any]]) -> torch.optim.AdamW:
+    members = [{**group, "params": [parameters[name] for name in group["names"]]} for group in groups]
+    return torch.optim.AdamW(members, betas=(0.9, 0.99))
 
 
 def rate_at(progress: float, config: TrainConfig) -> float:

@@ -1,7 +1,8 @@
 """Several processes, one model: gradients are averaged once a step.
 
-Started by ``torchrun --nproc-per-node 2 -m sam2.train ...``. On CPUs one single-threaded process a core beats one
-process with many threads by half: the cores meet once a step and not in every operation.
+Started by ``python -m sam2.train --processes 2``, or by anything that sets RANK, WORLD_SIZE, MASTER_ADDR and
+MASTER_PORT, as torchrun does. On CPUs one single-threaded process a core beats one process with many threads by half:
+the cores meet once a step and not in every operation.
 """
 
 import os
@@ -34,22 +35,22 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def average_gradients(parameters: Sequence[nn.Parameter], elapsed: float) -> float:
-    """Replace every gradient by its mean over processes, and return the mean of ``elapsed``.
+def average_gradients(parameters: Sequence[nn.Parameter], numbers: Sequence[float] = ()) -> list[float]:
+    """Replace every gradient by its mean over processes, and return the means of ``numbers``.
 
-    A parameter that a step did not reach counts as a gradient of zero. Clocks travel along, so that all processes
-    agree on how much of a budget of minutes is used.
+    A parameter that a step did not reach counts as a gradient of zero. The numbers travel along with the gradients:
+    clocks and wishes to stop, so that all processes agree on when a run ends.
     """
     if world_size() == 1:
-        return elapsed
+        return list(numbers)
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     pieces = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    clock = pieces[0].new_tensor([elapsed])
-    flat = torch.cat([clock, *(piece.reshape(-1) for piece in pieces)])
+    flat = torch.cat([pieces[0].new_tensor(list(numbers)), *(piece.reshape(-1) for piece in pieces)])
     dist.all_reduce(flat)
     flat /= world_size()
-    for piece, mean in zip(pieces, flat[1:].split([piece.numel() for piece in pieces]), strict=True):
+    means, *gradients = flat.split([len(numbers), *(piece.numel() for piece in pieces)])
+    for piece, mean in zip(pieces, gradients, strict=True):
         piece.copy_(mean.view(piece.shape))
-    return float(flat[0])
+    return means.tolist()

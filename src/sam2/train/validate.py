@@ -1,6 +1,6 @@
 """Scores on the held-out tenth of the training photos, by the same code as the benchmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,8 +15,12 @@ MIN_SHARE = 0.02
 MAX_PER_IMAGE = 2
 
 
-def held_out_examples(data: PackedData, limit: int) -> Iterator[ClickExample]:
-    """Up to ``limit`` objects of the validation split that people would click on; the same ones every time."""
+class _Stopped(Exception):
+    """Nobody waits for the scores any more."""
+
+
+def held_out_objects(data: PackedData, limit: int) -> list[tuple[int, int]]:
+    """Up to ``limit`` held-out objects that people would click on, as (photo, mask) rows; the same ones every time."""
     wanted = [KINDS.index(kind) for kind in CLICKED_KINDS]
     chosen: list[tuple[int, int]] = []
     for image in np.flatnonzero(data.images["held_out"]):
@@ -26,15 +30,35 @@ def held_out_examples(data: PackedData, limit: int) -> Iterator[ClickExample]:
         rows.sort(key=lambda i: -int(data.masks[i]["area"]))
         chosen += [(int(image), row) for row in rows[:MAX_PER_IMAGE]]
     order = np.random.default_rng(0).permutation(len(chosen))[:limit]
-    for image, row in (chosen[i] for i in sorted(order)):
-        photo = data.image(image)
-        mask = np.zeros(photo.shape[:2], bool)
-        x, y = int(data.masks[row]["x"]), int(data.masks[row]["y"])
-        crop = data.mask(row) > 0
-        mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
-        yield ClickExample(f"{data.images[image]['name']}#{row}", photo, mask)
+    return [chosen[i] for i in sorted(order)]
 
 
-def validate(model: SAM2Base, data: PackedData, *, objects: int) -> ClickScores:
-    """Box, one click, five clicks on the held-out objects, at the model's present image size."""
-    return evaluate_clicks(model, held_out_examples(data, objects))
+def held_out_example(data: PackedData, image: int, row: int) -> ClickExample:
+    """The photo and the mask at these rows of ``data``."""
+    photo = data.image(image)
+    mask = np.zeros(photo.shape[:2], bool)
+    x, y = int(data.masks[row]["x"]), int(data.masks[row]["y"])
+    crop = data.mask(row) > 0
+    mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    return ClickExample(f"{data.images[image]['name']}#{row}", photo, mask)
+
+
+def validate(
+    model: SAM2Base, data: PackedData, *, objects: int, go_on: Callable[[], bool] = lambda: True
+) -> ClickScores | None:
+    """Box, one click, five clicks on the held-out objects, at the model's present image size.
+
+    None where no object is held out, or where ``go_on``, asked before every object, said no.
+    """
+    chosen = held_out_objects(data, objects)
+
+    def examples() -> Iterator[ClickExample]:
+        for rows in chosen:
+            if not go_on():
+                raise _Stopped
+            yield held_out_example(data, *rows)
+
+    try:
+        return evaluate_clicks(model, examples()) if chosen else None
+    except _Stopped:
+        return None

@@ -68,3 +68,31 @@ def test_absent_object_trains_presence_alone():
     assert losses.mask == losses.dice == losses.iou == 0
     losses.total.backward()
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("pixel", ["focal", "bce"])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+def test_no_logit_makes_a_loss_or_gradient_that_is_no_number(pixel, scale):
+    logits = (scale * torch.randn(3, 3, 8, 8)).requires_grad_()
+    truth = torch.rand(3, 8, 8) > 0.5
+    truth[0], truth[1] = False, True
+    ious, presence = torch.rand(3, 3, requires_grad=True), (scale * torch.ones(3, 1)).requires_grad_()
+    losses = prompt_losses(logits, ious, presence, truth, config=LossConfig(pixel=pixel))
+    losses.total.backward()
+    for tensor in (losses.total, logits.grad, ious.grad, presence.grad):
+        assert torch.isfinite(tensor).all()
+
+
+def test_only_the_best_candidate_is_trained_as_a_mask():
+    truth = torch.zeros(1, 8, 8, dtype=torch.bool)
+    truth[:, :4] = True
+    good = truth[:, None].float() * 4 - 2
+    logits = torch.cat([-good, good, torch.zeros_like(good)], dim=1).requires_grad_()
+    losses = prompt_losses(logits, torch.zeros(1, 3), torch.zeros(1, 1), truth, config=LossConfig())
+    losses.total.backward()
+    assert [bool(gradient.any()) for gradient in logits.grad[0]] == [False, True, False]
+
+
+def test_iou_of_empty_masks_is_zero():
+    truth = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    assert iou_per_mask(torch.full((1, 2, 4, 4), -1.0), truth).tolist() == [[0, 0]]

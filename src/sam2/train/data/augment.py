@@ -60,9 +60,7 @@ def whole_window(rng: np.random.Generator, height: int, width: int) -> Window:
     return _placed(rng, height, width, rows, columns)
 
 
-def object_window(
-    rng: np.random.Generator, height: int, width: int, *, box: tuple[int, int, int, int]
-) -> Window:
+def object_window(rng: np.random.Generator, height: int, width: int, *, box: tuple[int, int, int, int]) -> Window:
     """A rectangle around the object in ``box`` (x, y, width, height) that leaves it 1.1 to 4 times its size of room."""
     x, y, columns, rows = box
     room = np.exp(rng.uniform(np.log(1.1), np.log(4.0)))

@@ -1,6 +1,8 @@
 """Endless batches of samples, drawn in worker processes."""
 
-from collections.abc import Iterator
+import itertools
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,25 +30,46 @@ class Batch:
 
 
 class _Batches(IterableDataset):
-    def __init__(self, folder: Path, config: SampleConfig, batch_size: int, seed: int) -> None:
-        self.folder, self.config, self.batch_size, self.seed = folder, config, batch_size, seed
+    def __init__(self, folder: Path, config: SampleConfig, batch_size: int, seed: Sequence[int], first: int) -> None:
+        self.folder, self.config, self.batch_size = folder, config, batch_size
+        self.seed, self.first = seed, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        cv2.setNumThreads(0)
         info = get_worker_info()
-        rng = np.random.default_rng([self.seed, info.id if info else 0, self.config.image_size])
+        if info is not None:
+            cv2.setNumThreads(0)
+            _leave_signals_to_the_run()
         sampler = Sampler(open_packed(self.folder), self.config)
-        while True:
+        # The loader takes one batch of each worker in turn.
+        for number in itertools.count(self.first + (info.id if info else 0), info.num_workers if info else 1):
+            rng = np.random.default_rng([*self.seed, number])
             samples = [sampler.draw(rng) for _ in range(self.batch_size)]
             images = torch.from_numpy(np.stack([sample.image for sample in samples]))
             yield images, torch.from_numpy(np.stack([sample.masks for sample in samples]))
 
 
+def _leave_signals_to_the_run() -> None:
+    """Ctrl-C reaches every process of a terminal; the run needs its workers until it has stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def batches(
-    folder: str | Path, config: SampleConfig, *, batch_size: int, seed: int, workers: int = 1, pin: bool = False
+    folder: str | Path,
+    config: SampleConfig,
+    *,
+    batch_size: int,
+    seed: Sequence[int],
+    first: int = 0,
+    workers: int = 1,
+    pin: bool = False,
 ) -> Iterator[Batch]:
-    """Batches of the packed training data in ``folder``, for ever. ``workers=0`` draws them in this process."""
-    source = _Batches(Path(folder), config, batch_size, seed)
+    """Batches number ``first``, ``first`` + 1, ... of the packed training data in ``folder``, for ever.
+
+    What a batch holds follows from ``config``, ``batch_size``, ``seed`` and its number, not from ``workers`` (0 draws
+    in this process): a stream can be taken up anywhere.
+    """
+    source = _Batches(Path(folder), config, batch_size, seed, first)
     loader = DataLoader(
         source, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=pin
     )

