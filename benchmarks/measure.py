@@ -4,7 +4,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ Times = dict[str, list[float]]
 
 
 def interleave(
-    tasks: dict[str, Callable[[], object]], *, repeats: int, warmup: int = 1, cpu_time: bool = False
+    tasks: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 1, cpu_time: bool = False
 ) -> Times:
     """Seconds of each task, ``repeats`` times in turn: what slows the machine down slows every task down alike.
 
