@@ -61,6 +61,7 @@ def run_snippets(page: str, nano_file: Path) -> dict[str, Any]:
     return namespace
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("reader")
 def test_image_guide(nano_file: Path) -> None:
     namespace = run_snippets("docs/image.md", nano_file)
@@ -83,6 +84,7 @@ def test_readme(nano_file: Path) -> None:
     assert namespace["masks"].shape == (1, 400, 600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/cli.md"])
 def test_command_lines(cli: Cli, reader: Path, nano_file: Path, page: str) -> None:
     """Every ``sam2 image`` of a page, but for the photos it names."""
