@@ -57,12 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parallel.rank() == 0 and not (cache / "index.npz").exists():
         if paths["data"] is None:
             parser.error(f"{cache} holds no packed data: give --data")
-        find_imagenet_weights()  # what is missing is said before the hours, not after
-        teacher = paths["teacher"]
-        if whole_recipe and teacher is None:
-            teacher = _label(paths["data"], out / "teacher")
-        print(f"packing {paths['data']} to {cache}", flush=True)
-        pack(read_all(paths["data"], teacher), cache)
+        try:
+            _prepare(paths["data"], paths["teacher"], cache, teacher_out=out / "teacher" if whole_recipe else None)
+        except (FileNotFoundError, ImportError) as error:
+            parser.error(str(error))
     if processes > 1 and parallel.world_size() == 1:
         status = train_together(given, processes)
     else:
@@ -106,6 +104,15 @@ def parse_sizes(text: str) -> tuple[tuple[int, float], ...]:
         size, _, share = item.partition(":")
         pairs.append((int(size), float(share or 1)))
     return tuple(pairs)
+
+
+def _prepare(data: Path, teacher: Path | None, cache: Path, *, teacher_out: Path | None) -> None:
+    """Pack ``data`` to ``cache``, with the masks in ``teacher`` or made now in ``teacher_out``, if either is given."""
+    find_imagenet_weights()  # what is missing is said before the hours, not after
+    if teacher is None and teacher_out is not None:
+        teacher = _label(data, teacher_out)
+    print(f"packing {data} to {cache}", flush=True)
+    pack(read_all(data, teacher), cache)
 
 
 def _train(config: TrainConfig, cache: Path, out: Path, *, going_on: bool, threads: int | None) -> None:
