@@ -125,7 +125,8 @@ def next_click(
 
 def _depth(region: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Distance to the border of the region; the image's border is one."""
-    return cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, 0)[1:-1, 1:-1]
+    padded = np.pad(region.astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1], np.float32)
 
 
 class _Prompted:

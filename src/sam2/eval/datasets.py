@@ -58,7 +58,7 @@ def _read(name: str, image_path: Path, mask_path: Path, *, ignore_grey: bool) ->
     mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
     if image is None or mask is None:
         raise FileNotFoundError(f"cannot read {image_path if image is None else mask_path}")
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     if not ignore_grey:
         return ClickExample(name, image, mask > 127)
     ignore = mask == GRABCUT_IGNORE

@@ -1,6 +1,5 @@
 """``ModelConfig`` to modules."""
 
-
 from sam2.modeling.backbones.efficientnet_lite import EfficientNetLite
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder

@@ -54,7 +54,7 @@ def _wait(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
         statuses = [process.poll() for process in processes]
         failed = [status for status in statuses if status]
         if failed:
-            return failed[0]
+            return failed[0] if failed[0] > 0 else 128 - failed[0]  # of a signal: as shells say it
         if all(status == 0 for status in statuses):
             return 0
         time.sleep(POLL_SECONDS)

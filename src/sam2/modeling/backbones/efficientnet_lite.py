@@ -1,10 +1,10 @@
 """The convolutional trunk of ``nano``: EfficientNet-Lite without its head, batch norms folded into the convolutions.
 
 A transformer trunk pays off with data and accelerators; on two CPU cores a small convolutional one segments in real
-time. EfficientNet-Lite (Apache-2.0, TensorFlow authors) has neither squeeze-and-excitation nor swish, so that it stays quick
-and quantises well. Every convolution has a bias and nothing here normalises: the ImageNet statistics are part of the
-weights (``sam2.train.imagenet`` folds them), inference has fewer passes over memory, and training at batch size 1 is
-as sound as at 1000.
+time. EfficientNet-Lite (Apache-2.0, TensorFlow authors) has neither squeeze-and-excitation nor swish, so that it stays
+quick and quantises well. Every convolution has a bias and nothing here normalises: the ImageNet statistics are part of
+the weights (``sam2.train.imagenet`` folds them), inference has fewer passes over memory, and training at batch size 1
+is as sound as at 1000.
 """
 
 import math
@@ -52,7 +52,9 @@ class SameConv2d(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int, stride: int = 1, groups: int = 1) -> None:
         symmetric = kernel // 2 if stride == 1 else 0
-        super().__init__(in_channels, out_channels, kernel, stride=stride, padding=symmetric, groups=groups)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  (torch leaves device and dtype untyped)
+            in_channels, out_channels, kernel, stride=stride, padding=symmetric, groups=groups
+        )
         before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
         self.explicit_padding = None if stride == 1 else (before, after, before, after)
 
@@ -96,6 +98,8 @@ class EfficientNetLite(nn.Module):
         self.channel_list = list(config.channels[::-1])
         # The network was trained on (p - 127) / 128 of 0..255 pixels. Pixels are converted before the first padding,
         # which folding the affine into the stem could not reproduce at the image border.
+        self.pixel_scale: Tensor
+        self.pixel_shift: Tensor
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self.register_buffer("pixel_scale", (255 * std / 128).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_shift", ((255 * mean - 127) / 128).view(1, 3, 1, 1), persistent=False)
@@ -107,12 +111,10 @@ class EfficientNetLite(nn.Module):
             at_an_end = index in (0, len(_STAGES) - 1)
             repeats = stage.blocks if at_an_end else math.ceil(stage.blocks * config.depth)
             width = max(8, int(stage.channels * config.width + 4) // 8 * 8)
-            blocks = []
+            blocks: list[nn.Module] = []
             for block in range(repeats):
                 stride = stage.stride if block == 0 else 1
-                blocks.append(
-                    MBConv(channels, width, kernel=stage.kernel, stride=stride, expansion=stage.expansion)
-                )
+                blocks.append(MBConv(channels, width, kernel=stage.kernel, stride=stride, expansion=stage.expansion))
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
 
@@ -122,7 +124,7 @@ class EfficientNetLite(nn.Module):
         Returns four maps [b, c, s/4, s/4] ... [b, c, s/32, s/32] with the channels of the config.
         """
         x = F.relu6(self.stem(pixels * self.pixel_scale + self.pixel_shift), inplace=True)
-        maps = []
+        maps: list[Tensor] = []
         for index, stage in enumerate(self.stages):
             x = stage(x)
             if index in _OUTPUT_STAGES:

@@ -42,8 +42,8 @@ def upscale_2x(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
 class MaskDecoder(nn.Module):
     """SAM's mask decoder with the high-resolution features and the object score of SAM 2.
 
-    ``fusion_layers`` and ``smooth_upscaling`` are described in ``DecoderConfig``; both are off officially. The official
-    flags that every SAM 2 model sets (``use_high_res_features`` and the like) are accepted and must be on.
+    Every released model has high-resolution features, an MLP for the object score and a sigmoid on the IoU: these are not
+    options here. ``fusion_layers`` and ``smooth_upscaling`` are described in ``DecoderConfig``; both are off officially.
     """
 
     def __init__(
