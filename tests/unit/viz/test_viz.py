@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,7 @@ def test_colours_of_neighbours_differ_and_repeat_late() -> None:
     assert len(set(colours)) == 21
     assert object_colour(22) == object_colour(1)
     assert all(0 <= value <= 255 for colour in colours for value in colour)
-    for one, two in zip(colours, colours[1:], strict=False):
+    for one, two in pairwise(colours):
         assert sum(abs(a - b) for a, b in zip(one, two, strict=True)) > 100
 
 

@@ -42,8 +42,8 @@ def upscale_2x(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
 class MaskDecoder(nn.Module):
     """SAM's mask decoder with the high-resolution features and the object score of SAM 2.
 
-    Every released model has high-resolution features, an MLP for the object score and a sigmoid on the IoU: these are not
-    options here. ``fusion_layers`` and ``smooth_upscaling`` are described in ``DecoderConfig``; both are off officially.
+    Every released model has high-resolution features, an MLP for the object score and a sigmoid on the IoU: these are
+    not options here. ``fusion_layers`` and ``smooth_upscaling`` are described in ``DecoderConfig``; off officially.
     """
 
     def __init__(
