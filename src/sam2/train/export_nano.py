@@ -32,6 +32,7 @@ def export_weights(run: str | Path, path: str | Path) -> dict[str, str]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=metadata)
+    path.chmod(0o644)  # safetensors keeps files to their owner; this one goes into a package
     return metadata
 
 
