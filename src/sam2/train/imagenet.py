@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam2.modeling.backbones.efficientnet_lite import EfficientNetLite, MBConv
 
@@ -49,6 +49,7 @@ def folded_state_dict(trunk: EfficientNetLite, source: Mapping[str, Tensor]) -> 
     pairs = [("stem", "_conv_stem", "_bn0")]
     number = 0
     for stage_index, stage in enumerate(trunk.stages):
+        assert isinstance(stage, nn.Sequential)
         for block_index, block in enumerate(stage):
             assert isinstance(block, MBConv)
             ours, theirs = f"stages.{stage_index}.{block_index}", f"_blocks.{number}"

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from sam2.modeling.backbones.efficientnet_lite import EfficientNetLite
 from sam2.modeling.build import build_model
-from sam2.modeling.config import PRESETS, EfficientNetLiteConfig
+from sam2.modeling.config import PRESETS
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.train import parallel
 from sam2.train.config import TrainConfig
@@ -67,13 +68,12 @@ class Run:
 def start(config: TrainConfig, *, initial: dict[str, torch.Tensor] | None = None) -> Run:
     """A run at step 0: seeded weights, the trunk from ImageNet where it is convolutional, or ``initial`` for all."""
     torch.manual_seed(config.seed)
-    model_config = PRESETS[config.model]
-    model = build_model(model_config)
+    model = build_model(PRESETS[config.model])
     if initial is not None:
         model.load_state_dict(initial)
-    elif isinstance(model_config.trunk, EfficientNetLiteConfig):
-        load_imagenet_weights(model.image_encoder.trunk)
-    model.to(config.device, memory_format=torch.channels_last)
+    elif isinstance(trunk := model.image_encoder.trunk, EfficientNetLite):
+        load_imagenet_weights(trunk)
+    model.to(torch.device(config.device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parameters = image_parameters(model)
     optimizer = build_optimizer(parameters, config)
     return Run(config, model, parameters, optimizer, WeightAverage(parameters, config.ema))
@@ -241,7 +241,7 @@ def resume(config: TrainConfig, folder: str | Path) -> Run:
         raise ValueError(f"{folder} holds a run of {content['config']['model']!r}, config.model is {config.model!r}")
     model = build_model(PRESETS[config.model])
     model.load_state_dict(content["model"])
-    model.to(config.device, memory_format=torch.channels_last)
+    model.to(torch.device(config.device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parameters = image_parameters(model)
     optimizer = restore_optimizer(parameters, content["optimizer"])
     average = WeightAverage(parameters, config.ema)

@@ -93,7 +93,8 @@ class WeightAverage:
         """Move towards ``parameters`` (in the order given at first)."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.values.values()), [p.detach() for p in parameters], 1 - decay)
+        for value, parameter in zip(self.values.values(), parameters, strict=True):
+            value.lerp_(parameter.detach(), 1 - decay)
 
     @torch.no_grad()
     def swap(self, parameters: dict[str, nn.Parameter]) -> None:

@@ -183,7 +183,7 @@ def _poor_mask(rng: np.random.Generator, mask: NDArray[np.bool_], side: int) -> 
         coarse = cv2.resize(shown, (few, few), interpolation=cv2.INTER_AREA)
         shown = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.5:
-        shift = np.float32([[1, 0, rng.normal(0, side / 40)], [0, 1, rng.normal(0, side / 40)]])
+        shift = np.array([[1, 0, rng.normal(0, side / 40)], [0, 1, rng.normal(0, side / 40)]], np.float32)
         shown = cv2.warpAffine(shown, shift, (side, side))
     sharpness = rng.uniform(4, 20)
     return ((shown.astype(np.float32) / 255 - 0.5) * sharpness).astype(np.float32)

@@ -42,7 +42,8 @@ class Window:
 
 def _resize(image: Image, width: int, height: int) -> Image:
     shrinks = width * height < image.shape[0] * image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
 
 
 def random_window(rng: np.random.Generator, height: int, width: int) -> Window:
@@ -92,23 +93,23 @@ def jitter_colours(rng: np.random.Generator, image: Image, *, strength: float = 
     grey = np.tile(LUMA, (3, 1))
     matrix = contrast[:, None] * (saturation * np.eye(3) + (1 - saturation) * grey)
     shift = 110 * (1 - contrast) + brightness
-    image = cv2.transform(image, np.column_stack([matrix, shift]))
+    image = np.asarray(cv2.transform(image, np.column_stack([matrix, shift])), np.uint8)
     if rng.random() < 0.3 * strength:
         gamma = np.exp(rng.normal(0, 0.25))
         table = (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
-        image = cv2.LUT(image, table)
+        image = np.asarray(cv2.LUT(image, table), np.uint8)
     return image
 
 
 def degrade(rng: np.random.Generator, image: Image) -> Image:
     """Blur, noise and JPEG blocks, each now and then."""
     if rng.random() < 0.1:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5))), np.uint8)
     if rng.random() < 0.05:
         noise = rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.1:
         quality = int(rng.integers(30, 90))
         _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return image

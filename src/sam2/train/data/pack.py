@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2.train.data.records import KINDS, ImageRecord, ObjectMask
+from sam2.train.data.records import KINDS, ImageRecord, ObjectMask, read_photo
 
 MAX_SIDE = 640
 HELD_OUT_SHARE = 0.1
@@ -69,11 +69,9 @@ def pack(records: Iterable[ImageRecord], folder: str | Path) -> None:
     images, masks = [], []
     with open(folder / "pixels.bin", "wb") as pixels, open(folder / "masks.bin", "wb") as bits:
         for number, record in enumerate(records):
-            photo = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
-            if photo is None:
-                raise FileNotFoundError(f"cannot read {record.path}")
+            photo = read_photo(record.path)
             scale = min(1.0, MAX_SIDE / max(photo.shape[:2]))
-            photo = _resize(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), scale)
+            photo = _resize(photo, scale)
             height, width = photo.shape[:2]
             objects = [_scaled(item, scale) for item in record.objects]
             held_out = is_held_out(record.name)
@@ -106,7 +104,7 @@ def _resize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     if scale == 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _scaled(item: ObjectMask, scale: float) -> ObjectMask:

@@ -95,7 +95,7 @@ def read_all(root: str | Path, teacher: str | Path | None = None) -> Iterator[Im
 def with_salient_objects(record: ImageRecord, folder: Path) -> ImageRecord:
     """``record`` and what the teacher saw in it: ``folder``/SOURCE/NAME_NUMBER.png, 0 or 255."""
     found = sorted((folder / record.source).glob(f"{record.path.stem}_[0-9].png"))
-    masks = [cv2.imread(str(png), cv2.IMREAD_UNCHANGED) > 127 for png in found]
+    masks = [_read(png, cv2.IMREAD_GRAYSCALE) > 127 for png in found]
     salient = [ObjectMask.cropped(mask, "salient") for mask in masks]
     return ImageRecord(record.path, record.source, record.objects + _sizeable(salient))
 
@@ -115,7 +115,7 @@ def read_coco_panoptic(root: Path) -> Iterator[ImageRecord]:
             png = annotations / listing.stem / entry["file_name"]
             if not photo.exists() or not png.exists():
                 continue
-            blue, green, red = cv2.split(cv2.imread(str(png), cv2.IMREAD_COLOR).astype(np.int32))
+            blue, green, red = cv2.split(_read(png, cv2.IMREAD_COLOR).astype(np.int32))
             ids = red + 256 * green + 65536 * blue
             objects: list[ObjectMask] = []
             things: list[tuple[int, NDArray[np.bool_]]] = []
@@ -160,7 +160,7 @@ def read_clothes(root: Path) -> Iterator[ImageRecord]:
     if not label_images:
         raise FileNotFoundError(f"no label images in {root / 'labels'}")
     for png in label_images:
-        labels = cv2.imread(str(png), cv2.IMREAD_UNCHANGED)
+        labels = _read(png, cv2.IMREAD_GRAYSCALE)
         objects = [ObjectMask.cropped(labels == label, "part") for label in np.unique(labels[labels > 0])]
         person = cv2.morphologyEx((labels > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
         objects.append(ObjectMask.cropped(person, "whole"))
@@ -171,6 +171,18 @@ def read_photos(root: Path) -> Iterator[ImageRecord]:
     """Photos without masks: what cut-outs are pasted on."""
     for photo in sorted(root.rglob("*.jpg")):
         yield ImageRecord(photo, "photos", [])
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """[h, w, 3] RGB; ``FileNotFoundError`` names a file that cannot be read."""
+    return np.asarray(cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _read(path: Path, flags: int) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise FileNotFoundError(f"cannot read {path}")
+    return np.asarray(image, np.uint8)
 
 
 def filled(polygons: list[list[float]], height: int, width: int) -> NDArray[np.bool_]:

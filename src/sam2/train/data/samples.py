@@ -176,7 +176,7 @@ def paste(
     rows = max(4, round(patch.shape[0] * scale * stretch))
     columns = max(4, round(patch.shape[1] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    patch = cv2.resize(patch, (columns, rows), interpolation=interpolation)
+    patch = np.asarray(cv2.resize(patch, (columns, rows), interpolation=interpolation), np.uint8)
     alpha = cv2.resize(mask * 255, (columns, rows), interpolation=interpolation)
     if rng.random() < 0.5:
         patch, alpha = patch[:, ::-1], alpha[:, ::-1]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2.train.data.records import ImageRecord, read_all
+from sam2.train.data.records import ImageRecord, read_all, read_photo
 
 Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """[h, w, 3] RGB to [h, w] saliency in 0..1."""
@@ -46,9 +46,10 @@ def load_teacher(onnx_file: str | Path | None = None, *, threads: int = 1) -> Te
         shrinks = image.shape[0] * image.shape[1] > TEACHER_SIDE**2
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         small = cv2.resize(image, (TEACHER_SIDE, TEACHER_SIDE), interpolation=interpolation).astype(np.float32)
-        small = (small / max(float(small.max()), 1e-6) - np.float32(MEAN)) / np.float32(STD)
+        small = (small / max(float(small.max()), 1e-6) - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
         (saliency,) = session.run([saliency_name], {image_name: small.transpose(2, 0, 1)[None]})
-        return cv2.resize(saliency[0, 0], (image.shape[1], image.shape[0]))
+        saliency = np.asarray(saliency, np.float32)[0, 0]
+        return np.asarray(cv2.resize(saliency, (image.shape[1], image.shape[0])), np.float32)
 
     return teacher
 
@@ -132,13 +133,11 @@ def label_all(data: str | Path, out: str | Path, *, onnx_file: str | Path | None
     for record in read_all(data):
         if record.source not in LABELLED_SOURCES:
             continue
-        image = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise FileNotFoundError(f"cannot read {record.path}")
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        image = read_photo(record.path)
         (unfinished / record.source).mkdir(exist_ok=True)
         for number, mask in enumerate(label_photo(image, record, teacher, rng)):
-            cv2.imwrite(str(unfinished / record.source / f"{record.path.stem}_{number}.png"), mask * np.uint8(255))
+            png = unfinished / record.source / f"{record.path.stem}_{number}.png"
+            cv2.imwrite(str(png), mask.astype(np.uint8) * 255)
             kept += 1
     unfinished.replace(out)
     return kept
