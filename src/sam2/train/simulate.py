@@ -38,7 +38,7 @@ class SimulationConfig:
     box_noise: float = 0.1
     max_box_noise: float = 20.0
     centre_share: float = 0.5
-    corrections: tuple[float, ...] = (0.3, 0.4, 0.3)
+    corrections: tuple[float, ...] = (0.25, 0.25, 0.2, 0.15, 0.15)
 
 
 def choose_kind(rng: np.random.Generator, config: SimulationConfig) -> PromptKind:

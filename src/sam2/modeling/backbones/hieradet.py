@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam2.modeling.attention import attend
 from sam2.modeling.config import HieraConfig
 from sam2.modeling.layers import MLP, DropPath
 
@@ -72,7 +73,7 @@ class MultiScaleAttention(nn.Module):
         if self.q_pool:
             query = max_pool_2x2(query)
         size = query.shape[1:3]
-        attended = F.scaled_dot_product_attention(self._heads(query), self._heads(key), self._heads(value))
+        attended = attend(self._heads(query), self._heads(key), self._heads(value))
         return self.proj(attended.transpose(1, 2).reshape(len(x), *size, self.dim_out))
 
     def _heads(self, x: Tensor) -> Tensor:

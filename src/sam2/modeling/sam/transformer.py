@@ -2,9 +2,9 @@
 
 import math
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam2.modeling.attention import attend
 from sam2.modeling.layers import MLP, Activation
 from sam2.modeling.position_encoding import rotary_table, rotate
 
@@ -42,7 +42,7 @@ class Attention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         dropout = self.dropout_p if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        attended = attend(q, k, v, dropout=dropout)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
