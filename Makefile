@@ -34,7 +34,7 @@ lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev ## Check types
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev ## Run the tests alone
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

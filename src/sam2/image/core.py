@@ -215,7 +215,7 @@ def _decode_rows(
         images, first = owners[rows], int(owners[start])
         of_one = bool((images == first).all())
         chosen = slice(first, first + 1) if of_one else images.to(encoded.embed.device)
-        embed, fine, middle = (x[chosen].to(model.compute_dtype) for x in (encoded.embed, *encoded.high_res))
+        embed, fine, middle = (x[chosen] for x in (encoded.embed, *encoded.high_res))
         part = PromptBatch(*(None if x is None else x[rows] for x in (prompts.points, prompts.labels, prompts.masks)))
         chunks.append(model.decode_masks(embed, (fine, middle), part, multimask=multimask))
     logits, ious, scores = (torch.cat([getattr(c, n) for c in chunks]) for n in ("logits", "ious", "object_score"))

@@ -96,3 +96,14 @@ class CXBlock(nn.Module):
         if self.gamma is not None:
             hidden = self.gamma * hidden
         return x + self.drop_path(hidden.permute(0, 3, 1, 2))
+
+
+def match_dtype(x: Tensor, module: nn.Module) -> Tensor:
+    """``x`` in the dtype of ``module``'s weights, so that a part may compute in another precision than its neighbours.
+
+    Under an outer autocast the module decides for itself.
+    """
+    weight = next(module.parameters(), None)
+    if weight is None or torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(weight.dtype)

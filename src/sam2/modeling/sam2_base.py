@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sam2.modeling.backbones.image_encoder import BackboneOutput, ImageEncoder
 from sam2.modeling.config import Behaviour, ModelConfig, check_image_size
-from sam2.modeling.layers import MLP
+from sam2.modeling.layers import MLP, match_dtype
 from sam2.modeling.memory_attention import MemoryAttention
 from sam2.modeling.memory_encoder import MemoryEncoder
 from sam2.modeling.memory_tokens import assemble
@@ -116,8 +116,8 @@ class SAM2Base(nn.Module):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """What the image encoder computes in."""
-        return next(self.image_encoder.parameters()).dtype
+        """What the model computes in, but for the parts that :meth:`cast_` leaves in float32."""
+        return self.no_mem_embed.dtype
 
     @property
     def low_res_size(self) -> int:
@@ -131,9 +131,20 @@ class SAM2Base(nn.Module):
         self.sam_prompt_encoder.set_image_size(_square(image_size), _square(image_size // STRIDE))
 
     def cast_(self, dtype: torch.dtype) -> "SAM2Base":
-        """Compute in ``dtype``, in place; the prompt encoder stays in float32, where a coordinate keeps its bits."""
+        """Compute in ``dtype``, in place.
+
+        The prompt encoder stays in float32, where a coordinate keeps its bits. So do the parts that a small trunk asks
+        for, and with them neck and decoder, which on small models are rounding and not time.
+        """
         self.to(dtype)
         self.sam_prompt_encoder.float()
+        trunk = self.image_encoder.trunk
+        precise: tuple[str, ...] = getattr(trunk, "float32_parts", ())
+        for name in precise:
+            trunk.get_submodule(name).float()
+        if precise:
+            self.image_encoder.neck.float()
+            self.sam_mask_decoder.float()
         return self
 
     def forward(self, *args: object, **kwargs: object) -> None:
@@ -166,7 +177,8 @@ class SAM2Base(nn.Module):
             position_encoding=self.memory_encoder.position_encoding,
             pointer_projection=projection,
         )
-        tokens = features.embed.flatten(2).transpose(1, 2).expand(n, -1, -1)
+        embed = features.embed.to(self.maskmem_tpos_enc.dtype)
+        tokens = embed.flatten(2).transpose(1, 2).expand(n, -1, -1)
         position = features.position.to(tokens.dtype).flatten(2).transpose(1, 2).expand(n, -1, -1)
         conditioned = self.memory_attention.on_tokens(
             tokens, memory.tokens, position, memory.position, num_pointer_tokens=memory.num_pointer_tokens
@@ -312,7 +324,7 @@ class SAM2Base(nn.Module):
         return replace(prompts, masks=fitting)
 
     def _pointer(self, token: Tensor, object_score: Tensor) -> Tensor:
-        pointer = self.obj_ptr_proj(token)
+        pointer = self.obj_ptr_proj(match_dtype(token, self.obj_ptr_proj))
         if self.behaviour.soft_no_obj_ptr:
             return self._gate_pointer(pointer, object_score.sigmoid())
         return self._gate_pointer(pointer, (object_score > 0).float())

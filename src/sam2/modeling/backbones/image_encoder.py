@@ -5,6 +5,7 @@ from typing import TypedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam2.modeling.layers import match_dtype
 from sam2.modeling.position_encoding import PositionEmbeddingSine
 
 
@@ -56,7 +57,8 @@ class FpnNeck(nn.Module):
         maps: list[Tensor] = []
         above: Tensor | None = None
         for level in range(len(xs) - 1, -1, -1):
-            features: Tensor = self.convs[len(xs) - 1 - level](xs[level])
+            lateral = self.convs[len(xs) - 1 - level]
+            features: Tensor = lateral(match_dtype(xs[level], lateral))
             if above is not None and level in self.fpn_top_down_levels:
                 align = None if self.fpn_interp_model == "nearest" else False
                 upsampled = F.interpolate(
