@@ -44,11 +44,11 @@ def smoothed(values: Sequence[float], neighbours: int = NEIGHBOURS) -> list[floa
 def draw(logs: dict[str, list[dict[str, Any]]], out: Path) -> None:
     """Draw the runs ``logs`` (name to lines) to the image file ``out``."""
     try:
-        import matplotlib
+        import matplotlib  # pyright: ignore[reportMissingImports]  (an extra)
     except ImportError as error:
         raise ImportError("plotting needs matplotlib: pip install matplotlib") from error
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot  # pyright: ignore[reportMissingImports]  (an extra)
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     for number, (name, entries) in enumerate(logs.items()):

@@ -33,7 +33,7 @@ MIN_THING_SHARE = 0.02
 def load_teacher(onnx_file: str | Path | None = None, *, threads: int = 1) -> Teacher:
     """U2-Net-p from ``onnx_file`` (default: the installed PyPI package's)."""
     try:
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports]  (an extra)
     except ImportError as error:
         raise ImportError("the teacher needs onnxruntime: pip install 'sam2[export]'") from error
     options = onnxruntime.SessionOptions()
