@@ -14,7 +14,7 @@ endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 DEMO_PHOTO := examples/photos/coffee.png
-DEMO_PROMPT := --box 75,15,485,390
+DEMO_PROMPT := --box 75,15,485,390 --point 130,130 --point 445,140
 DEMO_OUTPUT := demo-output
 
 .DEFAULT_GOAL := help
