@@ -99,11 +99,6 @@ class CXBlock(nn.Module):
 
 
 def match_dtype(x: Tensor, module: nn.Module) -> Tensor:
-    """``x`` in the dtype of ``module``'s weights, so that a part may compute in another precision than its neighbours.
-
-    Under an outer autocast the module decides for itself.
-    """
+    """``x`` in the dtype of ``module``'s weights, so that a part may compute in another precision than its neighbours."""
     weight = next(module.parameters(), None)
-    if weight is None or torch.is_autocast_enabled(x.device.type):
-        return x
-    return x.to(weight.dtype)
+    return x if weight is None else x.to(weight.dtype)
