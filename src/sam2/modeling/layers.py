@@ -99,6 +99,6 @@ class CXBlock(nn.Module):
 
 
 def match_dtype(x: Tensor, module: nn.Module) -> Tensor:
-    """``x`` in the dtype of ``module``'s weights, so that a part may compute in another precision than its neighbours."""
+    """``x`` in the dtype of ``module``'s weights, so that a part may compute in a precision of its own."""
     weight = next(module.parameters(), None)
     return x if weight is None else x.to(weight.dtype)
