@@ -133,8 +133,8 @@ class SAM2Base(nn.Module):
     def cast_(self, dtype: torch.dtype) -> "SAM2Base":
         """Compute in ``dtype``, in place.
 
-        The prompt encoder stays in float32, where a coordinate keeps its bits. So do the parts that a small trunk asks
-        for, and with them neck and decoder, which on small models are rounding and not time.
+        The prompt encoder stays in float32, where a coordinate keeps its bits, and so do the parts that a trunk names
+        in ``float32_parts``.
         """
         self.to(dtype)
         self.sam_prompt_encoder.float()
@@ -142,9 +142,6 @@ class SAM2Base(nn.Module):
         precise: tuple[str, ...] = getattr(trunk, "float32_parts", ())
         for name in precise:
             trunk.get_submodule(name).float()
-        if precise:
-            self.image_encoder.neck.float()
-            self.sam_mask_decoder.float()
         return self
 
     def forward(self, *args: object, **kwargs: object) -> None:
