@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2.eval.datasets import ClickExample
+from sam2.image.core import LOW_RES_LIMIT
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import ImageFeatures, PromptBatch
-
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-LOGIT_LIMIT = 32.0
+from sam2.utils.transforms import SAM2Transforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,7 @@ class _Prompted:
         prompts = PromptBatch(
             coords.to(self.model.device),
             torch.tensor([kinds], dtype=torch.int32, device=self.model.device),
-            None if logits is None else logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
+            None if logits is None else logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT),
         )
         multimask = len(kinds) == 1
         found = self.model.decode_masks(self.features.embed, self.features.high_res, prompts, multimask=multimask)
@@ -166,9 +164,4 @@ class _Prompted:
 
 def pixels_of(image: NDArray[np.uint8], size: int, device: torch.device | str = "cpu") -> Tensor:
     """[h, w, 3] uint8 RGB to the network's input [1, 3, size, size]: squashed (bilinear, antialiased), normalised."""
-    # Photos of a packed cache are read-only, which torch cannot express: those alone are copied.
-    own = np.require(image, requirements=["C", "W"])
-    chw = torch.from_numpy(own).to(device).permute(2, 0, 1)[None].float() / 255
-    chw = F.interpolate(chw, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
-    return (chw - mean) / std
+    return SAM2Transforms(size, mask_threshold=0.0)(image)[None].to(device)

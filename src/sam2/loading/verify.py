@@ -17,6 +17,7 @@ from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS, default_behaviour, with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import ImageFeatures, PromptBatch
+from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD
 
 PHOTO_SHA256 = "941715e721c8864324a1425b445ea4dde0498b995c45ddce0141a58971c6ff99"
 """truck.jpg of the SAM 2 notebooks, 1800 x 1200."""
@@ -24,8 +25,6 @@ PHOTO_SHA256 = "941715e721c8864324a1425b445ea4dde0498b995c45ddce0141a58971c6ff99
 PUBLISHED_FOR = "sam2.1_hiera_tiny"
 _IOU_TOLERANCE = 0.01
 _LOGIT_TOLERANCE = (0.3, 0.02)  # absolute and relative: processors and versions of the resizer differ by a tenth
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def prepare_photo(photo: Image.Image) -> Tensor:
     """[1, 3, 1024, 1024] float32, normalised."""
     raw = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
     resized = F.interpolate(raw, (1024, 1024), mode="bilinear", antialias=True, align_corners=False)
-    mean, std = torch.tensor(_MEAN).view(3, 1, 1), torch.tensor(_STD).view(3, 1, 1)
+    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
     return (resized.float() / 255 - mean) / std
 
 

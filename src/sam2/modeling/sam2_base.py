@@ -202,8 +202,8 @@ class SAM2Base(nn.Module):
         prompts = self._with_fitting_masks(prompts)
         encoded = self.sam_prompt_encoder.encode(prompts, hints=prompt_hints)
         if encoded.hints is not None:
-            high_res = (high_res[0] + encoded.hints[0].to(high_res[0].dtype),
-                        high_res[1] + encoded.hints[1].to(high_res[1].dtype))  # fmt: skip
+            (fine, middle), (fine_hint, middle_hint) = high_res, encoded.hints
+            high_res = (fine + fine_hint.to(fine.dtype), middle + middle_hint.to(middle.dtype))
         decoder = self.sam_mask_decoder
         raw = decoder.predict_masks(
             embed, self.sam_prompt_encoder.get_dense_pe(), encoded.sparse, encoded.dense, high_res

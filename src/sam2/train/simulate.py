@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2.image.core import LOW_RES_LIMIT
 from sam2.modeling.types import PromptBatch
 
 PromptKind = Literal["box", "click", "mask"]
-LOGIT_LIMIT = 32.0
 POSITIVE, NEGATIVE = 1, 0
 
 
@@ -107,7 +107,7 @@ def corrected(
     if prompts.points is not None and prompts.labels is not None:
         points = torch.cat([prompts.points.to(device), points], dim=1)
         kinds = torch.cat([prompts.labels.to(device), kinds], dim=1)
-    return PromptBatch(points, kinds, logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
+    return PromptBatch(points, kinds, logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT))
 
 
 def to_device(prompts: PromptBatch, device: torch.device) -> PromptBatch:

@@ -14,9 +14,11 @@ from sam2.train.config import TrainConfig
 from sam2.train.data.loader import Batch
 from sam2.train.losses import LossConfig, iou_per_mask, prompt_losses
 from sam2.train.simulate import PromptKind, corrected, first_prompts, to_device
+from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD
 
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+# Of 0..255 pixels, which arrive as they are.
+PIXEL_MEAN = tuple(255 * value for value in IMAGE_MEAN)
+PIXEL_STD = tuple(255 * value for value in IMAGE_STD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sam2.eval import clicks as protocol
 from sam2.eval.clicks import (
     ClickScores,
     ObjectScore,
@@ -18,7 +17,9 @@ from sam2.eval.clicks import (
     tight_box,
 )
 from sam2.eval.datasets import ClickExample
+from sam2.image.core import LOW_RES_LIMIT
 from sam2.modeling.types import ImageFeatures, MaskCandidates
+from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD
 
 HEIGHT, WIDTH = 48, 64
 
@@ -139,7 +140,7 @@ def test_what_the_model_is_asked():
     for prompts, multimask in later:
         assert not multimask
         assert prompts.masks.shape == (1, 1, 64, 64)
-        assert prompts.masks.abs().max() == protocol.LOGIT_LIMIT
+        assert prompts.masks.abs().max() == LOW_RES_LIMIT
     assert score.clicks[0] == pytest.approx(0.5, abs=0.05)
     assert score.clicks[1] == pytest.approx(1.0, abs=0.05)
 
@@ -183,5 +184,5 @@ def test_read_only_and_mirrored_photos():
 
 def test_pixels_are_normalised_as_officially():
     grey = pixels_of(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), 64)
-    expected = (1 - torch.tensor(protocol.PIXEL_MEAN)) / torch.tensor(protocol.PIXEL_STD)
+    expected = (1 - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
     torch.testing.assert_close(grey[0, :, 5, 7], expected)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sam2.image.core import LOW_RES_LIMIT
 from sam2.train.simulate import (
-    LOGIT_LIMIT,
     SimulationConfig,
     choose_kind,
     corrected,
@@ -122,7 +122,7 @@ def test_corrections_fall_where_the_prediction_is_wrong(truth, guess, seed, cent
     assert label == int(truth[y, x])
     (x, y), label = cells(after.points)[1, -1].tolist(), int(after.labels[1, -1])
     assert (label, truth[y, x]) == (1, True)  # nothing wrong: a click on the object
-    assert after.masks.abs().max() <= LOGIT_LIMIT
+    assert after.masks.abs().max() <= LOW_RES_LIMIT
     assert ((after.masks > 0) == (logits > 0)).all()
 
 
