@@ -122,3 +122,16 @@ def test_inference_then_training_in_one_process(pixels: Tensor) -> None:
 
     assert model.image_encoder.trunk.pos_embed.grad is not None
     assert model.memory_attention.layers[0].linear1.weight.grad is not None
+
+
+def test_a_cast_leaves_what_rounds_badly_in_float32() -> None:
+    model = seeded(small_nano_config()).cast_(torch.bfloat16)
+
+    trunk = model.image_encoder.trunk
+    dtypes = {name: parameter.dtype for name, parameter in trunk.named_parameters()}
+    for name, dtype in dtypes.items():
+        early = name.startswith(("stem.", "stages.0.", "stages.1."))
+        assert dtype == (torch.float32 if early else torch.bfloat16), name
+    assert {p.dtype for p in model.sam_prompt_encoder.parameters()} == {torch.float32}
+    assert {p.dtype for p in model.sam_mask_decoder.parameters()} == {torch.bfloat16}
+    assert model.compute_dtype == torch.bfloat16
