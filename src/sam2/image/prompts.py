@@ -6,20 +6,14 @@ Everything is refused here, before anything is computed or changed. Boxes and po
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from sam2.modeling.types import PromptBatch
+from sam2.utils.prompt_checks import check_boxes, check_labels, check_masks, check_points
 from sam2.utils.transforms import SAM2Transforms
-
-KNOWN_LABELS = (-1, 0, 1, 2, 3)
-"""Not a point, background, foreground, top-left and bottom-right corner of a box."""
-
-MASK_LOGIT = 10.0
-"""The logit that a bool mask prompt stands for; officially it would be read as logits 0 and 1, i.e. 'undecided'."""
 
 BOX_LABELS = (2, 3)
 
@@ -75,13 +69,13 @@ def check_prompts(
         given, lacking = (labels_name, points_name) if prompts.points is None else (points_name, labels_name)
         raise ValueError(f"{lacking} must be given with {given}, got None")
     if prompts.points is not None:
-        points = _check_points(prompts.points, points_name)
-        labels = _check_labels(prompts.labels, labels_name, points, points_name).to(device)
+        points = check_points(prompts.points, points_name)
+        labels = check_labels(prompts.labels, labels_name, points, points_name).to(device)
         points = points.to(device)
     if prompts.boxes is not None:
-        boxes = _check_boxes(prompts.boxes, boxes_name).to(device)
+        boxes = check_boxes(prompts.boxes, boxes_name).to(device)
     if prompts.masks is not None:
-        masks = _check_masks(prompts.masks, masks_name).to(device)
+        masks = check_masks(prompts.masks, masks_name).to(device)
     return PromptTensors(points, labels, boxes, masks)
 
 
@@ -142,86 +136,3 @@ def fit_mask(masks: Float[Tensor, "n 1 h w"], side: int) -> Float[Tensor, "n 1 s
     if masks.shape[-2:] == (side, side) or not len(masks):
         return masks
     return F.interpolate(masks.float(), (side, side), mode="bilinear", align_corners=False, antialias=True)
-
-
-def _to_tensor(value: Any, name: str, *, bool_allowed: bool = True) -> Tensor:
-    """``value`` as a tensor, memory of its own unless it was a tensor."""
-    if not isinstance(value, Tensor):
-        try:
-            array = np.asarray(value)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} must hold numbers, got {array.dtype}")
-        wide = {"b": np.bool_, "f": np.float64 if array.dtype.itemsize > 4 else np.float32}.get(
-            array.dtype.kind, np.int64
-        )
-        value = torch.from_numpy(np.array(array, dtype=wide))
-    if value.is_complex() or (value.dtype == torch.bool and not bool_allowed):
-        raise ValueError(f"{name} must hold real numbers, got {value.dtype}")
-    return value
-
-
-def _coordinates(value: Any, name: str) -> Float[Tensor, "..."]:
-    tensor = _to_tensor(value, name, bool_allowed=False).to(torch.float32)
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinite coordinates")
-    return tensor
-
-
-def _check_points(value: Any, name: str) -> Float[Tensor, "n p 2"]:
-    points = _coordinates(value, name)
-    if points.ndim not in (2, 3) or points.shape[-1] != 2:
-        raise ValueError(f"{name} must have shape [p, 2] or [n, p, 2], got {tuple(points.shape)}")
-    return points[None] if points.ndim == 2 else points
-
-
-def _check_labels(value: Any, name: str, points: Tensor, points_name: str) -> Int[Tensor, "n p"]:
-    raw = _to_tensor(value, name)
-    labels = raw[None] if raw.ndim == 1 else raw
-    if labels.shape != points.shape[:2]:
-        raise ValueError(
-            f"{name} must have one label per point, shape {tuple(points.shape[:2])} for {points_name} of shape "
-            f"{tuple(points.shape)}, got {tuple(raw.shape)}"
-        )
-    known = (
-        torch.isin(labels, torch.tensor(KNOWN_LABELS, dtype=labels.dtype, device=labels.device))
-        if labels.dtype != torch.bool
-        else None
-    )
-    if known is not None and not known.all():
-        odd = sorted(set(labels[~known].flatten().tolist()))
-        raise ValueError(f"{name} must be 1 (foreground) or 0 (background), or one of {KNOWN_LABELS}, got {odd[:5]}")
-    return labels.to(torch.int32)
-
-
-def _check_boxes(value: Any, name: str) -> Float[Tensor, "n 4"]:
-    boxes = _coordinates(value, name)
-    if boxes.ndim == 1 and boxes.shape == (4,):
-        boxes = boxes[None]
-    elif boxes.ndim == 3 and boxes.shape[1:] == (2, 2):
-        boxes = boxes.flatten(1)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} must have shape [4] or [n, 4], (x0, y0, x1, y1), got {tuple(boxes.shape)}")
-    reversed_ = (boxes[:, 2:] < boxes[:, :2]).any(1)
-    if reversed_.any():
-        worst = boxes[reversed_][0].tolist()
-        raise ValueError(f"{name} must be (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1, got {worst}")
-    return boxes
-
-
-def _check_masks(value: Any, name: str) -> Float[Tensor, "n 1 h w"]:
-    masks = _to_tensor(value, name)
-    shape = tuple(masks.shape)
-    if masks.ndim == 2:
-        masks = masks[None]
-    if masks.ndim == 3 and masks.shape[0] == 1:
-        masks = masks[None]
-    if masks.ndim != 4 or masks.shape[1] != 1 or 0 in masks.shape[2:]:
-        raise ValueError(f"{name} must have shape [h, w], [1, h, w] or [n, 1, h, w], got {shape}")
-    if masks.dtype == torch.bool:
-        return torch.where(masks, MASK_LOGIT, -MASK_LOGIT).to(torch.float32)
-    masks = masks.to(torch.float32)
-    if not torch.isfinite(masks).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinite logits")
-    return masks

@@ -299,6 +299,8 @@ def _behaviour(model: Section) -> Behaviour:
         fill_hole_area=model.integer("fill_hole_area", 0),
         # Off officially, and users' corrections are lost with it: docs/compatibility.md
         add_all_frames_to_correct_as_cond=model.flag("add_all_frames_to_correct_as_cond", True),
+        # No official flag: there it is always so.
+        track_before_first_prompt=model.flag("track_before_first_prompt", False),
     )
 
 

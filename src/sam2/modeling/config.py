@@ -127,7 +127,9 @@ class Behaviour:
     """What can be changed without touching a weight. Names are the official constructor flags.
 
     Defaults are those of the official SAM 2.1 configurations with ``apply_postprocessing=False``, save
-    ``add_all_frames_to_correct_as_cond``, on here because off loses users' corrections.
+    ``add_all_frames_to_correct_as_cond``, on here because off loses users' corrections, and
+    ``track_before_first_prompt``, which officially has no name and is always on: an object then gets masks on frames
+    that come before its first prompt in the direction of travel, from memory of the future.
     """
 
     # mask decoder
@@ -157,6 +159,7 @@ class Behaviour:
     non_overlap_masks: bool = False
     clear_non_cond_mem_around_input: bool = False
     add_all_frames_to_correct_as_cond: bool = True
+    track_before_first_prompt: bool = False
 
 
 SAM2_0_BEHAVIOUR = Behaviour(add_tpos_enc_to_obj_ptrs=False, use_signed_tpos_enc_to_obj_ptrs=False)

@@ -18,7 +18,7 @@ from sam2.train.data.pack import pack
 from sam2.train.data.records import read_all
 from sam2.train.imagenet import find_imagenet_weights
 from sam2.train.launch import train_together
-from sam2.train.loop import CHECKPOINT, resume, start, train
+from sam2.train.loop import CHECKPOINT, read_weights, resume, start, train
 
 NANO_RECIPE: dict[str, Any] = {
     "processes": 2,
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole_recipe = options.pop("recipe") is not None
     paths = {name: options.pop(name) for name in ("data", "teacher", "cache", "out")}
     processes, threads, going_on = (options.pop(name) for name in ("processes", "threads", "resume"))
+    initial, options["fresh_memory"] = options.pop("init"), not options.pop("keep_memory")
     try:
         config = TrainConfig(**options)
     except ValueError as error:
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if processes > 1 and parallel.world_size() == 1:
         status = train_together(given, processes)
     else:
-        _train(config, cache, out, going_on=going_on, threads=threads or (1 if parallel.world_size() > 1 else None))
+        torch.set_num_threads(threads or (1 if parallel.world_size() > 1 else torch.get_num_threads()))
+        _train(config, cache, out, going_on=going_on, initial=initial)
         status = 0
     if whole_recipe and status == 0 and parallel.world_size() == 1:
         _export(config, out)
@@ -83,13 +85,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="budget; or give --steps")
     parser.add_argument("--steps", type=int, help="budget; or give --minutes")
     parser.add_argument("--sizes", type=parse_sizes, default=TrainConfig(steps=1).sizes, help="e.g. 256:0.5,512:0.5")
+    parser.add_argument("--init", type=Path, help="weights (.safetensors) or folder of a run to start from")
+    parser.add_argument("--clip-sizes", type=parse_sizes, default=TrainConfig(steps=1).clip_sizes, help="as --sizes")
+    parser.add_argument("--keep-memory", action="store_true", help="start from the memory parts of --init, too")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     parser.add_argument("--processes", type=int, default=1, help="processes on this machine that train together")
     parser.add_argument("--threads", type=int, help="threads a process (default: torch's; 1 with several processes)")
     defaults = TrainConfig(steps=1)
-    for name in ("batch_size", "masks", "workers", "seed", "validation_objects"):
+    for name in ("batch_size", "masks", "workers", "seed", "validation_objects", "clip_batch", "clip_masks"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("learning_rate", "trunk_rate", "bce_share", "ema", "clip", "save_minutes", "validate_minutes"):
+    for name in (
+        *("learning_rate", "trunk_rate", "memory_rate", "final_rate", "clip_share", "bce_share", "ema", "clip"),
+        *("save_minutes", "validate_minutes"),
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--device", default=defaults.device)
     parser.add_argument("--amp", choices=("off", "decoder", "all"), default=defaults.amp)
@@ -115,12 +123,13 @@ def _prepare(data: Path, teacher: Path | None, cache: Path, *, teacher_out: Path
     pack(read_all(data, teacher), cache)
 
 
-def _train(config: TrainConfig, cache: Path, out: Path, *, going_on: bool, threads: int | None) -> None:
+def _train(config: TrainConfig, cache: Path, out: Path, *, going_on: bool, initial: Path | None) -> None:
     # Averages of gradients that fade to denormal numbers would slow a CPU down by an order of magnitude.
     torch.set_flush_denormal(True)
-    if threads:
-        torch.set_num_threads(threads)
-    run = resume(config, out) if going_on and (out / CHECKPOINT).exists() else start(config)
+    if going_on and (out / CHECKPOINT).exists():
+        run = resume(config, out)
+    else:
+        run = start(config, initial=None if initial is None else read_weights(initial))
     train(run, cache, out)
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from sam2.train.data.loader import ClipLengths, Sizes
 from sam2.train.losses import LossConfig
-from sam2.train.simulate import SimulationConfig
+from sam2.train.past import PastConfig
+from sam2.train.simulate import PromptKind, SimulationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,22 @@ class TrainConfig:
         amp: compute in bfloat16: "off", "decoder" (what pays off on CPUs) or "all".
         plain_attention: attention as matrix products; faster than fused kernels for a handful of tokens on CPUs.
         save_minutes, validate_minutes: how often.
+        clip_share: share of steps that are on clips; 0 trains on images alone, and leaves the memory parts as they are.
+        clip_sizes: as ``sizes``, of clips.
+        clip_batch: clips a step at 256 px; larger sizes take fewer (inversely to the area), but one a process.
+        clip_masks: objects a clip.
+        validation_clips: clips that validation tracks through.
+        clip_trunk: train the image encoder on clips, too; dear.
+        memory_rate: learning rate of the memory parts.
+        fresh_memory: give the memory parts the start of :mod:`sam2.train.memory_start` at step 0.
+        clip_kinds: probability of each kind of prompt on the first frame of a clip.
+        lengths, past: frames a clip, and how they are remembered.
     """
 
     model: str = "nano"
     minutes: float | None = None
     steps: int | None = None
-    sizes: tuple[tuple[int, float], ...] = ((256, 0.5), (384, 0.3), (512, 0.2))
+    sizes: Sizes = ((256, 0.5), (384, 0.3), (512, 0.2))
     batch_size: int = 8
     masks: int = 4
     learning_rate: float = 1e-3
@@ -55,6 +67,17 @@ class TrainConfig:
     save_minutes: float = 5.0
     validate_minutes: float = 15.0
     validation_objects: int = 100
+    clip_share: float = 0.0
+    clip_sizes: Sizes = ((256, 0.5), (384, 0.25), (512, 0.25))
+    clip_batch: int = 8
+    clip_masks: int = 3
+    validation_clips: int = 12
+    clip_trunk: bool = False
+    memory_rate: float = 1e-3
+    fresh_memory: bool = True
+    clip_kinds: dict[PromptKind, float] = field(default_factory=lambda: {"mask": 0.5, "box": 0.25, "click": 0.25})
+    lengths: ClipLengths = field(default_factory=ClipLengths)
+    past: PastConfig = field(default_factory=PastConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
@@ -63,18 +86,26 @@ class TrainConfig:
             raise ValueError(f"give minutes or steps, one of them; got minutes={self.minutes}, steps={self.steps}")
         if self.amp not in ("off", "decoder", "all"):
             raise ValueError(f'amp must be "off", "decoder" or "all", got {self.amp!r}')
-        total = sum(share for _, share in self.sizes)
-        if not self.sizes or abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares of sizes must sum to 1, got {total} of {self.sizes}")
-
-    def size_at(self, progress: float) -> int:
-        """Image side at ``progress`` (0..1) of the budget."""
-        for size, share in self.sizes:
-            progress -= share
-            if progress < 0:
-                return size
-        return self.sizes[-1][0]
+        if not 0 <= self.clip_share <= 1:
+            raise ValueError(f"clip_share must be in 0..1, got {self.clip_share}")
+        for name in ("sizes", "clip_sizes"):
+            sizes: Sizes = getattr(self, name)
+            total = sum(share for _, share in sizes)
+            if not sizes or abs(total - 1) > 1e-6:
+                raise ValueError(f"the shares of {name} must sum to 1, got {total} of {sizes}")
 
     def batch_at(self, size: int) -> int:
         """Images a step at image side ``size``."""
         return max(2, round(self.batch_size * 256 / size))
+
+    def clips_at(self, size: int) -> int:
+        """Clips a step at image side ``size``."""
+        return max(1, round(self.clip_batch * (256 / size) ** 2))
+
+    def is_clip(self, step: int) -> bool:
+        """Whether step ``step`` is on clips; they are spread evenly."""
+        return self.clips_before(step + 1) > self.clips_before(step)
+
+    def clips_before(self, step: int) -> int:
+        """How many of the first ``step`` steps are on clips."""
+        return int(step * self.clip_share + 1e-9)

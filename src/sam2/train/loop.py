@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from sam2.modeling.backbones.efficientnet_lite import EfficientNetLite
@@ -16,29 +17,34 @@ from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.train import parallel
+from sam2.train.clip_step import run_clip_step
 from sam2.train.config import TrainConfig
-from sam2.train.data.loader import Batch, batches
+from sam2.train.data.clips import ClipConfig
+from sam2.train.data.loader import Batch, ClipBatch, Rescaled, batches, clip_batches
 from sam2.train.data.pack import PackedData, open_packed
 from sam2.train.data.samples import SampleConfig
 from sam2.train.imagenet import load_imagenet_weights
 from sam2.train.log import EVERY, RunLog
+from sam2.train.memory_start import start_memory, without_dropout
 from sam2.train.optim import (
     WeightAverage,
     build_optimizer,
-    image_parameters,
     rate_at,
+    reached_parameters,
     restore_optimizer,
     set_rate,
+    trained_parameters,
 )
+from sam2.train.past import draw_past
 from sam2.train.simulate import choose_kind
 from sam2.train.step import run_step
 from sam2.train.stopping import StopRequest, listening
-from sam2.train.validate import validate
+from sam2.train.validate import validate, validate_tracking
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 
-_SAMPLES, _PROMPTS, _ROUNDS = range(3)
+_SAMPLES, _PROMPTS, _ROUNDS, _CLIPS = range(4)
 """What chance is drawn for: each has its own stream."""
 
 
@@ -74,7 +80,7 @@ def start(config: TrainConfig, *, initial: dict[str, torch.Tensor] | None = None
     elif isinstance(trunk := model.image_encoder.trunk, EfficientNetLite):
         load_imagenet_weights(trunk)
     model.to(torch.device(config.device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    parameters = image_parameters(model)
+    parameters = trained_parameters(model, video=config.clip_share > 0)
     optimizer = build_optimizer(parameters, config)
     return Run(config, model, parameters, optimizer, WeightAverage(parameters, config.ema))
 
@@ -89,6 +95,10 @@ def train(run: Run, cache: str | Path, folder: str | Path) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     parallel.join(run.config.device)
     data = open_packed(cache)
+    without_dropout(run.model)
+    if run.step == 0 and run.config.clip_share > 0 and run.config.fresh_memory:
+        start_memory(run.model, data)
+        run.average = WeightAverage(run.parameters, run.config.ema)
     log = RunLog(folder / LOG, images=run.images, silent=parallel.rank() > 0)
     try:
         with listening() as request:
@@ -103,7 +113,9 @@ def train(run: Run, cache: str | Path, folder: str | Path) -> Run:
 def _train(run: Run, data: PackedData, cache: Path, folder: Path, log: RunLog, request: StopRequest) -> None:
     leads = parallel.rank() == 0
     clock = saved = validated = time.monotonic()
-    for batch in _scheduled_batches(run, cache):
+    streams = _Streams(run, cache)
+    while run.progress < 1:
+        batch = streams.take()
         run.elapsed, clock = run.elapsed + time.monotonic() - clock, time.monotonic()
         values, stop = _advance(run, batch, request)
         log.add(values, progress=run.progress)
@@ -117,8 +129,6 @@ def _train(run: Run, data: PackedData, cache: Path, folder: Path, log: RunLog, r
         if leads and clock - saved > 60 * run.config.save_minutes:
             save(run, folder)
             saved = time.monotonic()
-        if run.progress >= 1:
-            break
     if not leads:
         return
     save(run, folder)
@@ -128,65 +138,108 @@ def _train(run: Run, data: PackedData, cache: Path, folder: Path, log: RunLog, r
         log.write({"event": "interrupted", "step": run.step})
 
 
-def _scheduled_batches(run: Run, cache: Path) -> Iterator[Batch]:
-    """Batches at the size that the schedule asks for; changes the model's image size as it goes."""
-    config = run.config
-    while run.progress < 1:
-        size = config.size_at(run.progress)
+class _Streams:
+    """Batches of stills and of clips, at the sizes that the schedule asks for; sets the model's image size."""
+
+    def __init__(self, run: Run, cache: Path) -> None:
+        self.run, self.cache = run, cache
+        self._images = Rescaled(run.config.sizes, self._open_images)
+        self._clips = Rescaled(run.config.clip_sizes, self._open_clips)
+
+    def take(self) -> Batch | ClipBatch:
+        """The batch of the run's present step."""
+        run, config = self.run, self.run.config
+        clips = config.clips_before(run.step)
+        if config.is_clip(run.step):
+            size, batch = self._clips.take(run.progress, clips)
+        else:
+            size, batch = self._images.take(run.progress, run.step - clips)
         run.model.set_image_size(size)
-        sample = SampleConfig(image_size=size, masks=config.masks)
-        stream = batches(
-            cache,
-            sample,
+        return batch
+
+    def _open_images(self, size: int, first: int) -> Iterator[Batch]:
+        config = self.run.config
+        return batches(
+            self.cache,
+            SampleConfig(image_size=size, masks=config.masks),
             batch_size=max(1, round(config.batch_at(size) / parallel.world_size())),
             seed=(config.seed, parallel.rank(), _SAMPLES),
-            first=run.step,
+            first=first,
             workers=config.workers,
             pin=config.device.startswith("cuda"),
         )
-        for batch in stream:
-            yield batch
-            if config.size_at(run.progress) != size:
-                break
+
+    def _open_clips(self, size: int, first: int) -> Iterator[ClipBatch]:
+        config = self.run.config
+        return clip_batches(
+            self.cache,
+            ClipConfig(image_size=size, masks=config.clip_masks),
+            batch_size=max(1, round(config.clips_at(size) / parallel.world_size())),
+            seed=(config.seed, parallel.rank(), _CLIPS),
+            lengths=config.lengths,
+            first=first,
+            workers=config.workers,
+            pin=config.device.startswith("cuda"),
+        )
 
 
-def _advance(run: Run, batch: Batch, request: StopRequest) -> tuple[dict[str, float], bool]:
+def _advance(run: Run, batch: Batch | ClipBatch, request: StopRequest) -> tuple[dict[str, float], bool]:
     """One step of the optimizer; what to log of it, and whether any process wishes to stop."""
     config, progress = run.config, run.progress
-    # Chance follows from the step, so that a resumed run does what it would have done without a break.
-    rng = np.random.default_rng([config.seed, parallel.rank(), _PROMPTS, run.step])
-    kind = choose_kind(rng, config.simulation)
-    warm = progress < config.bce_share
-    loss_config = replace(config.loss, pixel="bce") if warm else config.loss
     set_rate(run.optimizer, rate_at(progress, config))
     run.model.train()
-    # The number of rounds is common to all processes: none waits for another.
-    shared = np.random.default_rng([config.seed, _ROUNDS, run.step])
-    rounds = 1 + int(shared.choice(len(config.simulation.corrections), p=config.simulation.corrections))
-    result = run_step(run.model, batch, kind=kind, rounds=rounds, rng=rng, config=config, loss_config=loss_config)
-    result.loss.backward()
-    members = list(run.parameters.values())
+    clip = isinstance(batch, ClipBatch)
+    loss, values = _clip_loss(run, batch) if clip else _image_loss(run, batch)
+    loss.backward()
+    members = reached_parameters(run.parameters, clip=clip, trunk=config.clip_trunk)
     run.elapsed, wishes = parallel.average_gradients(members, [run.elapsed, float(request.asked)])
     norm = torch.nn.utils.clip_grad_norm_(members, config.clip)
     finite = bool(torch.isfinite(norm))
     if finite:
         run.optimizer.step()
-        run.average.update(members)
+        run.average.update(run.parameters.values())
     run.optimizer.zero_grad(set_to_none=True)
     run.step += 1
-    run.images += len(batch.images) * parallel.world_size()
+    run.images += (batch.images.shape[:2].numel() if clip else len(batch.images)) * parallel.world_size()
     if not finite:
         return {"skipped": 1.0}, wishes > 0
-    values = {"loss": float(result.loss.detach()), "norm": float(norm), "skipped": 0.0, **result.terms}
-    values[f"iou_{kind}"] = result.ious[0]
+    prefix = "clip_" if clip else ""
+    return {f"{prefix}loss": float(loss.detach()), f"{prefix}norm": float(norm), "skipped": 0.0, **values}, wishes > 0
+
+
+def _image_loss(run: Run, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    config = run.config
+    # Chance follows from the step, so that a resumed run does what it would have done without a break.
+    rng = np.random.default_rng([config.seed, parallel.rank(), _PROMPTS, run.step])
+    kind = choose_kind(rng, config.simulation.kinds)
+    warm = run.progress < config.bce_share
+    loss_config = replace(config.loss, pixel="bce") if warm else config.loss
+    # The number of rounds is common to all processes: none waits for another.
+    shared = np.random.default_rng([config.seed, _ROUNDS, run.step])
+    rounds = 1 + int(shared.choice(len(config.simulation.corrections), p=config.simulation.corrections))
+    result = run_step(run.model, batch, kind=kind, rounds=rounds, rng=rng, config=config, loss_config=loss_config)
+    values = {**result.terms, f"iou_{kind}": result.ious[0]}
     if len(result.ious) > 1:
         values["iou_corrected"] = result.ious[-1]
-    return values, wishes > 0
+    return result.loss, values
+
+
+def _clip_loss(run: Run, batch: ClipBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    config = run.config
+    rng = np.random.default_rng([config.seed, parallel.rank(), _PROMPTS, run.step])
+    shared = np.random.default_rng([config.seed, _ROUNDS, run.step])
+    past = draw_past(shared, batch.images.shape[1], run.model.behaviour, config=config.past)
+    kind = choose_kind(rng, config.clip_kinds)
+    result = run_clip_step(run.model, batch, rng=rng, past=past, kind=kind, config=config, loss_config=config.loss)
+    first, last = result.ious
+    terms = {f"clip_{name}": value for name, value in result.terms.items()}
+    return result.loss, {**terms, "tracked": first, "tracked_last": last, f"tracked_{kind}": first}
 
 
 def _validate(run: Run, data: PackedData, log: RunLog, request: StopRequest) -> bool:
     """Scores of the averaged weights; False where there is nothing to measure, or a stop was asked for meanwhile."""
     run.average.swap(run.parameters)
+    run.model.set_image_size(run.config.sizes[-1][0])
     try:
         objects = run.config.validation_objects
         scores = validate(run.model, data, objects=objects, go_on=lambda: not request.asked)
@@ -195,12 +248,16 @@ def _validate(run: Run, data: PackedData, log: RunLog, request: StopRequest) -> 
     if scores is None:
         return False
     clicks = scores.clicks
+    tracked = {}
+    if run.config.clip_share > 0:
+        tracked = asdict(validate_tracking(run.model, data, clips=run.config.validation_clips))
     run.scores = {
         "image_size": run.model.image_size,
         "objects": len(scores.objects),
         "box": round(scores.box, 4),
         "one_click": round(clicks[0], 4),
         "five_clicks": round(clicks[-1], 4),
+        **{name: round(value, 4) for name, value in tracked.items()},
     }
     log.write({"event": "validation", "step": run.step, "images": run.images, "elapsed": run.elapsed, **run.scores})
     return True
@@ -230,6 +287,15 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     return torch.load(Path(folder) / CHECKPOINT, map_location="cpu", weights_only=True)
 
 
+def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
+    """Weights to start from: a ``.safetensors`` file, or the averages of the run in a folder."""
+    source = Path(source)
+    if source.is_dir():
+        content = load_checkpoint(source)
+        return {**content["model"], **content["average"]}
+    return {name: value.float() for name, value in load_file(source).items()}
+
+
 def resume(config: TrainConfig, folder: str | Path) -> Run:
     """The run that was saved in ``folder``, with ``config`` (which may have a larger budget) from here on.
 
@@ -242,7 +308,7 @@ def resume(config: TrainConfig, folder: str | Path) -> Run:
     model = build_model(PRESETS[config.model])
     model.load_state_dict(content["model"])
     model.to(torch.device(config.device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    parameters = image_parameters(model)
+    parameters = trained_parameters(model, video=config.clip_share > 0)
     optimizer = restore_optimizer(parameters, content["optimizer"])
     average = WeightAverage(parameters, config.ema)
     average.values = {name: content["average"][name].to(config.device) for name in parameters}

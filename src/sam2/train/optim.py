@@ -13,26 +13,33 @@ IMAGE_PARTS = ("image_encoder.", "sam_prompt_encoder.", "sam_mask_decoder.", "no
 """Names of the parameters that a still image reaches; the rest waits for video."""
 
 
-def image_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters to be trained on images, by name. All others are frozen."""
+def trained_parameters(model: nn.Module, *, video: bool) -> dict[str, nn.Parameter]:
+    """Parameters to be trained, by name: those that images reach, or with ``video`` all. The others are frozen."""
     chosen = {}
     for name, parameter in model.named_parameters():
-        wanted = name.startswith(IMAGE_PARTS)
+        wanted = video or name.startswith(IMAGE_PARTS)
         parameter.requires_grad_(wanted)
         if wanted:
             chosen[name] = parameter
     return chosen
 
 
+def reached_parameters(parameters: dict[str, nn.Parameter], *, clip: bool, trunk: bool) -> list[nn.Parameter]:
+    """Those of ``parameters`` that a step on stills, or on clips (with or without the image encoder), trains."""
+    if clip:
+        return [value for name, value in parameters.items() if trunk or not name.startswith("image_encoder.")]
+    return [value for name, value in parameters.items() if name.startswith(IMAGE_PARTS)]
+
+
 def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW with a group per rate. Each group's ``base_lr`` is what the schedule scales.
 
     Tensors of the trunk have rates in proportion to the root mean square of their weights (rounded to a power of
-    two, to keep groups few), the rest share one. Biases, norms and the like do not decay.
+    two, to keep groups few), those of memory share one, the rest another. Biases, norms and the like do not decay.
     """
     groups: dict[tuple[float, float], list[str]] = {}
     for name, parameter in parameters.items():
-        rate = config.learning_rate
+        rate = config.learning_rate if name.startswith(IMAGE_PARTS) else config.memory_rate
         if name.startswith("image_encoder.trunk."):
             low, high = config.trunk_limits
             scale = float(parameter.detach().pow(2).mean().sqrt())

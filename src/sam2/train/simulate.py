@@ -5,6 +5,7 @@ corrections fall into the error region and come with the previous logits. All ob
 of prompt, so that their number of points is the same (padding is not neutral).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -41,11 +42,11 @@ class SimulationConfig:
     corrections: tuple[float, ...] = (0.25, 0.25, 0.2, 0.15, 0.15)
 
 
-def choose_kind(rng: np.random.Generator, config: SimulationConfig) -> PromptKind:
+def choose_kind(rng: np.random.Generator, shares: Mapping[PromptKind, float]) -> PromptKind:
     """The kind of first prompt of a step."""
-    kinds = list(config.kinds)
-    shares = np.array([config.kinds[kind] for kind in kinds])
-    return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+    kinds = list(shares)
+    weights = np.array([shares[kind] for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
 
 
 def furthest_from_border(region: NDArray[np.bool_]) -> tuple[int, int, float]:

@@ -58,10 +58,10 @@ def run_step(
     truth_np = batch.masks.flatten(0, 1).numpy()
     truth = batch.masks.flatten(0, 1).to(device, non_blocking=True)
     count = batch.masks.shape[1]
-    with _precision(config, device, decoder=False):
+    with precision(config, device, decoder=False):
         features = model.encode_image(normalised(batch.images, device))
-        embed = _per_object(model.condition_on_nothing(features.embed), count)
-        fine, middle = (_per_object(level, count) for level in features.high_res)
+        embed = per_object(model.condition_on_nothing(features.embed), count)
+        fine, middle = (per_object(level, count) for level in features.high_res)
 
     simulation, size = config.simulation, model.image_size
     prompts = to_device(first_prompts(rng, truth_np, kind, image_size=size, config=simulation), device)
@@ -73,7 +73,7 @@ def run_step(
     for number in range(rounds):
         first_click = prompts.num_points == 1 and prompts.masks is None
         multimask = first_click and bool(rng.random() < config.multimask)
-        with _precision(config, device, decoder=True):
+        with precision(config, device, decoder=True):
             found = model.decode_masks(embed, (fine, middle), prompts, multimask=multimask, prompt_hints=hints)
         logits = F.interpolate(found.logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
         losses = prompt_losses(logits, found.ious, found.object_score, truth, config=loss_config)
@@ -89,14 +89,15 @@ def run_step(
     return StepResult(total, ious, terms)
 
 
-def _per_object(features: Tensor, count: int) -> Tensor:
+def per_object(features: Tensor, count: int) -> Tensor:
     """Each image ``count`` times in a row; unlike indexing, cheap to differentiate."""
     repeated = features[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
     return repeated.contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager
-def _precision(config: TrainConfig, device: torch.device, *, decoder: bool) -> Iterator[None]:
+def precision(config: TrainConfig, device: torch.device, *, decoder: bool) -> Iterator[None]:
+    """The precision and the kind of attention that the run computes the decoder, or the rest, in."""
     enabled = config.amp == "all" or (decoder and config.amp == "decoder")
     attention = nullcontext()
     if config.plain_attention:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam2.image.prompts import MASK_LOGIT, Prompts, PromptTensors, check_prompts, fit_mask, merge, to_model
+from sam2.image.prompts import Prompts, PromptTensors, check_prompts, fit_mask, merge, to_model
+from sam2.utils.prompt_checks import MASK_LOGIT
 from sam2.utils.transforms import SAM2Transforms
 
 POINT, LABEL, BOX = [[10.0, 20.0]], [1], [1.0, 2.0, 30.0, 40.0]

@@ -2,9 +2,10 @@
 
 import itertools
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -12,8 +13,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from sam2.train.data.pack import open_packed
+from sam2.train.data.clips import Clip, ClipConfig, ClipSampler
+from sam2.train.data.pack import PackedData, open_packed
 from sam2.train.data.samples import SampleConfig, Sampler
+
+Sizes = tuple[tuple[int, float], ...]
+"""(image side, share of the budget), in order."""
+
+T = TypeVar("T")
+
+
+def size_at(sizes: Sizes, progress: float) -> int:
+    """Image side at ``progress`` (0..1) of the budget."""
+    for size, share in sizes:
+        progress -= share
+        if progress < 0:
+            return size
+    return sizes[-1][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +45,69 @@ class Batch:
     masks: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class ClipBatch:
+    """b clips of T frames and k objects.
+
+    Attributes:
+        images: [b, T, S, S, 3] uint8 RGB.
+        masks: [b, T, k, S/2, S/2] bool.
+    """
+
+    images: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipLengths:
+    """Numbers of frames with their probabilities; all processes draw the same."""
+
+    frames: tuple[tuple[int, float], ...] = ((4, 0.3), (6, 0.4), (8, 0.3))
+
+    def of(self, number: int, seed: int) -> int:
+        """The frames of batch ``number``."""
+        shares = [share for _, share in self.frames]
+        choice = np.random.default_rng([seed, number]).choice(len(self.frames), p=np.array(shares) / sum(shares))
+        return self.frames[int(choice)][0]
+
+
 class _Batches(IterableDataset):
-    def __init__(self, folder: Path, config: SampleConfig, batch_size: int, seed: Sequence[int], first: int) -> None:
+    """Batches of stills, or of clips where ``config`` is that of clips."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: SampleConfig | ClipConfig,
+        batch_size: int,
+        *,
+        seed: Sequence[int],
+        first: int,
+        lengths: ClipLengths | None = None,
+    ) -> None:
         self.folder, self.config, self.batch_size = folder, config, batch_size
-        self.seed, self.first = seed, first
+        self.seed, self.first, self.lengths = seed, first, lengths
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         info = get_worker_info()
         if info is not None:
             cv2.setNumThreads(0)
             _leave_signals_to_the_run()
-        sampler = Sampler(open_packed(self.folder), self.config)
+        data, samplers = open_packed(self.folder), {}
         # The loader takes one batch of each worker in turn.
         for number in itertools.count(self.first + (info.id if info else 0), info.num_workers if info else 1):
             rng = np.random.default_rng([*self.seed, number])
+            frames = self.lengths.of(number, self.seed[0]) if self.lengths is not None else 0
+            if frames not in samplers:
+                samplers[frames] = self._sampler(data, frames)
+            sampler = samplers[frames]
             samples = [sampler.draw(rng) for _ in range(self.batch_size)]
-            images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+            images = torch.from_numpy(np.stack([s.images if isinstance(s, Clip) else s.image for s in samples]))
             yield images, torch.from_numpy(np.stack([sample.masks for sample in samples]))
+
+    def _sampler(self, data: PackedData, frames: int) -> Sampler | ClipSampler:
+        if isinstance(self.config, SampleConfig):
+            return Sampler(data, self.config)
+        return ClipSampler(data, replace(self.config, frames=frames or self.config.frames))
 
 
 def _leave_signals_to_the_run() -> None:
@@ -69,9 +131,49 @@ def batches(
     What a batch holds follows from ``config``, ``batch_size``, ``seed`` and its number, not from ``workers`` (0 draws
     in this process): a stream can be taken up anywhere.
     """
-    source = _Batches(Path(folder), config, batch_size, seed, first)
-    loader = DataLoader(
-        source, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=pin
-    )
-    for images, masks in loader:
+    source = _Batches(Path(folder), config, batch_size, seed=seed, first=first)
+    for images, masks in _loader(source, workers=workers, pin=pin):
         yield Batch(images, masks)
+
+
+def clip_batches(
+    folder: str | Path,
+    config: ClipConfig,
+    *,
+    batch_size: int,
+    seed: Sequence[int],
+    lengths: ClipLengths | None = None,
+    first: int = 0,
+    workers: int = 1,
+    pin: bool = False,
+) -> Iterator[ClipBatch]:
+    """The same of clips, ``config.frames`` long or as ``lengths`` draws them by number and ``seed[0]``."""
+    source = _Batches(Path(folder), config, batch_size, seed=seed, first=first, lengths=lengths)
+    for images, masks in _loader(source, workers=workers, pin=pin):
+        yield ClipBatch(images, masks)
+
+
+def _loader(source: _Batches, *, workers: int, pin: bool) -> DataLoader:
+    prefetch = 4 if workers else None
+    return DataLoader(source, batch_size=None, num_workers=workers, prefetch_factor=prefetch, pin_memory=pin)
+
+
+class Rescaled(Generic[T]):
+    """A stream that is opened anew whenever the schedule asks for another image size.
+
+    Args:
+        sizes: (image side, share of the budget), in order.
+        start: opens the stream of a size from a batch number on.
+    """
+
+    def __init__(self, sizes: Sizes, start: Callable[[int, int], Iterator[T]]) -> None:
+        self.sizes, self._start = sizes, start
+        self._size = 0
+        self._source: Iterator[T] = iter(())
+
+    def take(self, progress: float, number: int) -> tuple[int, T]:
+        """The image size at ``progress`` (0..1) and the next batch, which has this number where the size is new."""
+        size = size_at(self.sizes, progress)
+        if size != self._size:
+            self._size, self._source = size, self._start(size, number)
+        return size, next(self._source)

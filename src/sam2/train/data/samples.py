@@ -80,19 +80,38 @@ class Sampler:
         if len(self._cutouts) and rng.random() < self.config.composite_share:
             image, masks, weights = self._draw_composite(rng)
         else:
-            image, masks, weights = self._draw_photo(rng, self._pick_image(rng))
+            image, masks, weights = self.draw_photo(rng, self.pick_image(rng))
         for _ in range(8):
             if masks:
                 break
-            image, masks, weights = self._draw_photo(rng, self._pick_image(rng))
+            image, masks, weights = self.draw_photo(rng, self.pick_image(rng))
         image = degrade(rng, jitter_colours(rng, image))
         return Sample(image, self._choose(rng, masks, np.array(weights)))
 
-    def _pick_image(self, rng: np.random.Generator) -> int:
+    @property
+    def has_cutouts(self) -> bool:
+        """Whether there is anything to paste."""
+        return len(self._cutouts) > 0
+
+    def pick_image(self, rng: np.random.Generator) -> int:
+        """A photo with masks, by the weight of its source."""
         index = int(np.searchsorted(self._image_weights, rng.random(), side="right"))
         return int(self._images[min(index, len(self._images) - 1)])
 
-    def _draw_photo(
+    def pick_background(self, rng: np.random.Generator) -> int:
+        """Any photo of the split."""
+        return int(rng.choice(self._backgrounds))
+
+    def pick_cutout(self, rng: np.random.Generator, *, like: int | None = None) -> int:
+        """An object (a row of the masks) to paste; with ``like``, one of that object's kind."""
+        for _ in range(20):
+            place = int(np.searchsorted(self._cutout_weights, rng.random(), side="right"))
+            index = int(self._cutouts[min(place, len(self._cutouts) - 1)])
+            if like is None or (index != like and self.data.masks[index]["kind"] == self.data.masks[like]["kind"]):
+                return index
+        return index
+
+    def draw_photo(
         self, rng: np.random.Generator, index: int
     ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]], list[float]]:
         """A crop of photo ``index`` and the objects in it, with how much each is wanted."""
@@ -131,12 +150,10 @@ class Sampler:
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]], list[float]]:
         """Cut-outs pasted on a photo: masks known to the pixel, and no hint from what usually surrounds them."""
-        image, masks, weights = self._draw_photo(rng, int(rng.choice(self._backgrounds)))
+        image, masks, weights = self.draw_photo(rng, self.pick_background(rng))
         weights = [0.5 * weight for weight in weights]
         for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))):
-            index = int(np.searchsorted(self._cutout_weights, rng.random(), side="right"))
-            index = int(self._cutouts[min(index, len(self._cutouts) - 1)])
-            image, pasted = paste(rng, image, *self._cutout(index))
+            image, pasted = paste(rng, image, *self.cutout(self.pick_cutout(rng)))
             covered = [mask & ~pasted for mask in masks]
             kept = [i for i, mask in enumerate(covered) if mask.sum() > 0.5 * masks[i].sum()]
             masks, weights = [covered[i] for i in kept], [weights[i] for i in kept]
@@ -145,7 +162,8 @@ class Sampler:
                 weights.append(float(np.sqrt(pasted.mean())))
         return image, masks, weights
 
-    def _cutout(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def cutout(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The pixels [h, w, 3] and the mask [h, w], 0 or 1, of the object in row ``index`` of the masks."""
         row = self.data.masks[index]
         x, y, width, height = (int(row[name]) for name in ("x", "y", "width", "height"))
         return self.data.image(int(row["image"]))[y : y + height, x : x + width], self.data.mask(index)
