@@ -3,7 +3,15 @@
 import ast
 from collections.abc import Iterator
 
-FACADES = {"__init__", "build_sam", "checkpoints", "sam2_image_predictor"}
+FACADES = {
+    "__init__",
+    "build_sam",
+    "checkpoints",
+    "sam2_image_predictor",
+    "sam2_video_predictor",
+    "sam2_video_predictor_legacy",
+    "sam2_camera_predictor",
+}
 LEAVES = {"utils", "io", "interop"}
 BELOW_FACADES = {"modeling", "tracking", "loading", "image", "configs", *LEAVES}
 

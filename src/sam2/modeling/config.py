@@ -161,6 +161,15 @@ class Behaviour:
     add_all_frames_to_correct_as_cond: bool = True
     track_before_first_prompt: bool = False
 
+    def proposes_several(self, num_points: int, *, is_first: bool) -> bool:
+        """Whether the decoder proposes three masks: by default for no point or one, a box counting as two.
+
+        Args:
+            is_first: the frame was not tracked before, so that the prompt stands alone.
+        """
+        allowed = self.multimask_output_in_sam and (is_first or self.multimask_output_for_tracking)
+        return allowed and self.multimask_min_pt_num <= num_points <= self.multimask_max_pt_num
+
 
 SAM2_0_BEHAVIOUR = Behaviour(add_tpos_enc_to_obj_ptrs=False, use_signed_tpos_enc_to_obj_ptrs=False)
 SAM2_1_BEHAVIOUR = Behaviour()

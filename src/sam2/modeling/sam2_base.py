@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sam2.modeling.backbones.image_encoder import BackboneOutput, ImageEncoder
+from sam2.modeling.backbones.image_encoder import ImageEncoder
 from sam2.modeling.config import Behaviour, ModelConfig, check_image_size
 from sam2.modeling.layers import MLP, match_dtype
 from sam2.modeling.memory_attention import MemoryAttention
 from sam2.modeling.memory_encoder import MemoryEncoder
 from sam2.modeling.memory_tokens import assemble
+from sam2.modeling.official_step import OfficialCalls
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
@@ -41,7 +42,7 @@ STRIDE = 16
 MASK_LOGIT_SCALE, MASK_LOGIT_BIAS = 20.0, -10.0
 
 
-class SAM2Base(nn.Module):
+class SAM2Base(OfficialCalls):
     """SAM 2 (arXiv 2408.00714) without any notion of time.
 
     Args:
@@ -154,7 +155,7 @@ class SAM2Base(nn.Module):
         """Normalised pixels, square and of a multiple of 32, to features in the weights' dtype."""
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3] or pixels.shape[2] % 32:
             raise ValueError(f"pixels must be [B, 3, S, S] with S a multiple of 32, got {tuple(pixels.shape)}")
-        fine, middle, embed = self.image_encoder.pyramid(self._as_input(pixels))
+        fine, middle, embed = self.image_encoder.pyramid(self.as_input(pixels))
         decoder = self.sam_mask_decoder
         position = self.image_encoder.neck.position_encoding.table(embed.shape[-2], embed.shape[-1], embed.device)
         return ImageFeatures(embed, (decoder.conv_s0(fine), decoder.conv_s1(middle)), position)
@@ -287,29 +288,10 @@ class SAM2Base(nn.Module):
             memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
         return FrameMemory(memory.to(dtype), prediction.pointer, prediction.object_score)
 
-    # ---- official names that users' code calls
-
-    def forward_image(self, img_batch: Tensor) -> BackboneOutput:
-        """Normalised pixels [B, 3, S, S] to the official dict; its two finest levels are projected for the decoder."""
-        output = self.image_encoder(self._as_input(img_batch))
-        output["backbone_fpn"][0] = self.sam_mask_decoder.conv_s0(output["backbone_fpn"][0])
-        output["backbone_fpn"][1] = self.sam_mask_decoder.conv_s1(output["backbone_fpn"][1])
-        return output
-
-    def _prepare_backbone_features(
-        self, backbone_out: BackboneOutput
-    ) -> tuple[BackboneOutput, list[Tensor], list[Tensor], list[tuple[int, int]]]:
-        """The official flattening: maps and codes as [H * W, B, C], and their sizes."""
-        maps = backbone_out["backbone_fpn"][-self.num_feature_levels :]
-        codes = backbone_out["vision_pos_enc"][-self.num_feature_levels :]
-        sizes = [(code.shape[-2], code.shape[-1]) for code in codes]
-        flat_maps = [x.flatten(2).permute(2, 0, 1) for x in maps]
-        flat_codes = [x.flatten(2).permute(2, 0, 1) for x in codes]
-        return backbone_out, flat_maps, flat_codes, sizes
-
     # ---- small steps
 
-    def _as_input(self, pixels: Tensor) -> Tensor:
+    def as_input(self, pixels: Tensor) -> Tensor:
+        """Pixels in the dtype of the image encoder, channels last in memory."""
         weight = next(self.image_encoder.parameters())
         return pixels.to(weight.dtype).contiguous(memory_format=torch.channels_last)
 

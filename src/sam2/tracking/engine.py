@@ -79,7 +79,7 @@ def predict_prompted(
     logits = None if earlier is None else earlier.to(model.device).clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
     batch = prompt.as_batch(model.device, logits)
     embed = model.condition_on_nothing(features.embed) if context is None else model.fuse_memory(features, context)
-    multimask = uses_multimask(model, batch.num_points, is_first=context is None)
+    multimask = model.behaviour.proposes_several(batch.num_points, is_first=context is None)
     candidates = model.decode_masks(embed, features.high_res, batch, multimask=multimask)
     return _finish(model, model.select_mask(candidates))
 
@@ -120,13 +120,6 @@ def gather(model: SAM2Base, jobs: Sequence[TrackJob]) -> MemoryContext:
     )
 
 
-def uses_multimask(model: SAM2Base, num_points: int, *, is_first: bool) -> bool:
-    """Whether the decoder proposes three masks: officially for no point or one, a box counting as two."""
-    behaviour = model.behaviour
-    allowed = behaviour.multimask_output_in_sam and (is_first or behaviour.multimask_output_for_tracking)
-    return allowed and behaviour.multimask_min_pt_num <= num_points <= behaviour.multimask_max_pt_num
-
-
 def rows_at_once(image_size: int) -> int:
     """Objects in one pass, by the size of the maps that each needs."""
     return max(1, int(ROWS_AT_ONCE * (1024 / image_size) ** 2))
@@ -165,7 +158,7 @@ def _predict(model: SAM2Base, features: ImageFeatures, jobs: Sequence[TrackJob])
     own = _rows(features, [job.row for job in jobs])
     embed = model.fuse_memory(own, gather(model, jobs))
     prompts = PromptBatch.empty(len(jobs), model.device)
-    multimask = uses_multimask(model, 0, is_first=False)
+    multimask = model.behaviour.proposes_several(0, is_first=False)
     return model.select_mask(model.decode_masks(embed, own.high_res, prompts, multimask=multimask))
 
 

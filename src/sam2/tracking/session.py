@@ -1,44 +1,25 @@
 """``VideoSession``: one video (or stream), its objects, and tracking them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from sam2.io.frames import FrameSource, open_frames
-from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from sam2.modeling.types import ImageFeatures
 from sam2.tracking import engine, passes
 from sam2.tracking.bank import MemoryBank
 from sam2.tracking.checks import check_frame, check_obj_id
-from sam2.tracking.features import FrameFeatures, as_frame
-from sam2.tracking.history import History
 from sam2.tracking.objects import Draft, ObjectTrack
-from sam2.tracking.policy import MemoryPolicy, MemoryQuestion, OfficialMemory
 from sam2.tracking.prompts import read_mask, read_points
 from sam2.tracking.records import FrameOutput, FramePrompt
 from sam2.tracking.results import FrameResult
+from sam2.tracking.state import SessionOptions, SessionState
+
+__all__ = ["SessionOptions", "VideoSession"]
 
 Direction = Literal["forward", "reverse", "both"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """What a session keeps, and where.
-
-    Attributes:
-        history: masks of past frames for an editor, in a budget; None keeps none, as a stream should.
-        storage_device: where outputs are kept; the model's device by default.
-        feature_frames: frames whose image features are kept.
-    """
-
-    history: History | None = None
-    storage_device: torch.device | str | None = None
-    feature_frames: int = 1
-
-
-class VideoSession:
+class VideoSession(SessionState):
     """Any number of objects in one video, or in a stream without end.
 
     With ``frames`` (a path, a folder, arrays; see :func:`sam2.io.frames.open_frames`) any frame can be prompted and
@@ -54,49 +35,6 @@ class VideoSession:
     Raises:
         ValueError, OSError: ``frames`` cannot be opened.
     """
-
-    def __init__(
-        self,
-        model: SAM2Base,
-        frames: Any = None,
-        *,
-        policy: MemoryPolicy | None = None,
-        options: SessionOptions | None = None,
-    ) -> None:
-        options = options or SessionOptions()
-        self.model = model
-        self.frames: FrameSource | None = None if frames is None else open_frames(frames)
-        self.policy: MemoryPolicy = policy or OfficialMemory()
-        self.history = options.history
-        self.storage_device = torch.device(options.storage_device or model.device)
-        self.features = FrameFeatures(model, self.frames, keep=options.feature_frames)
-        self.tracks: dict[int, ObjectTrack] = {}
-        self._size = None if self.frames is None else (self.frames.height, self.frames.width)
-        self._seen = 0
-
-    # ------------------------------------------------------------------ what callers ask
-
-    @property
-    def obj_ids(self) -> list[int]:
-        """Identifiers in the order of first prompts; a new list each time."""
-        return list(self.tracks)
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether frames come by :meth:`step`."""
-        return self.frames is None
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of the video; of a stream, those seen so far."""
-        return self._seen if self.frames is None else self.frames.num_frames
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of a frame in pixels; ``RuntimeError`` before the first frame of a stream."""
-        if self._size is None:
-            raise RuntimeError("this stream has had no frame yet: call step(frame) first")
-        return self._size
 
     # ------------------------------------------------------------------ prompts
 
@@ -178,7 +116,7 @@ class VideoSession:
         track.bank.directions.pop(frame_idx, None)
         if output is not None:
             track.bank.add_tracked(frame_idx, output)
-            self._archive(track, frame_idx, output)
+            self.archive(track, frame_idx, output)
 
     def remove_object(self, obj_id: int) -> list[int]:
         """Forget an object; the others stay as they are. Returns the frames on which it had prompts.
@@ -247,123 +185,6 @@ class VideoSession:
 
         return step_together([self], [frame])[0]
 
-    # ------------------------------------------------------------------ for the other parts of tracking
-
-    def accept(self, frame: Any) -> torch.Tensor:
-        """Check the next frame of a stream; its pixels [3, S, S]."""
-        if self.frames is not None:
-            raise RuntimeError("this session has a video: call propagate; step is for streams")
-        image = as_frame(frame)
-        if self._size is not None and image.shape[:2] != self._size:
-            raise ValueError(f"frame must have the size of the first one, {self._size}, got {image.shape[:2]}")
-        pixels = self.features.pixels(image)
-        self._size = (image.shape[0], image.shape[1])
-        return pixels
-
-    def advance_stream(self, features: ImageFeatures) -> int:
-        """Make ``features`` those of the next frame of the stream; its index."""
-        frame = self._seen
-        self.features.put(frame, features)
-        self._seen += 1
-        return frame
-
-    @torch.inference_mode()
-    def commit(self) -> None:
-        """Encode the memory of all prompted frames that have none yet, in the order of frames."""
-        waiting = sorted({frame for track in self.tracks.values() for frame in track.drafts})
-        for frame in waiting:
-            tracks = [track for track in self.tracks.values() if frame in track.drafts]
-            features = self.features.get(frame)
-            outputs = [track.drafts[frame].output for track in tracks]
-            for track, output in zip(tracks, engine.remember_shown(self.model, features, outputs), strict=True):
-                conditioning = track.drafts[frame].conditioning
-                track.commit(frame, output.to(self.storage_device))
-                if not conditioning:
-                    self._archive(track, frame, output)
-                if self.model.behaviour.clear_non_cond_mem_around_input:
-                    self.forget_around(track, frame)
-
-    def selection_question(
-        self, track: ObjectTrack, frame: int, *, reverse: bool, same_direction_only: bool = False
-    ) -> MemoryQuestion:
-        """What the policy is asked of an object at a frame."""
-        return track.bank.question(
-            frame,
-            reverse=reverse,
-            num_frames=None if self.is_stream else self.num_frames,
-            behaviour=self.model.behaviour,
-            num_maskmem=self.model.num_maskmem,
-            same_direction_only=same_direction_only,
-        )
-
-    def record(self, track: ObjectTrack, frame: int, output: FrameOutput, *, reverse: bool) -> None:
-        """Keep what tracking gave for an object, and drop what cannot be read any more."""
-        kept = output.to(self.storage_device)
-        track.bank.add_tracked(frame, kept)
-        track.bank.directions[frame] = reverse
-        self._archive(track, frame, kept)
-
-    def pass_by(self, track: ObjectTrack, frame: int, *, reverse: bool) -> None:
-        """A pass has reached a prompted frame of an object."""
-        track.bank.directions[frame] = reverse
-        if self.model.behaviour.clear_non_cond_mem_around_input:
-            self.forget_around(track, frame)
-
-    def evict(self, next_frame: int, *, reverse: bool) -> None:
-        """Drop memories that no policy can read from ``next_frame`` on."""
-        for track in self.tracks.values():
-            track.bank.evict(
-                next_frame,
-                reverse=reverse,
-                policy=self.policy,
-                behaviour=self.model.behaviour,
-                num_maskmem=self.model.num_maskmem,
-            )
-            if self.is_stream:
-                track.bank.directions = {t: r for t, r in track.bank.directions.items() if t in self.features}
-
-    def forget_around(self, track: ObjectTrack, frame: int) -> None:
-        """The official ``clear_non_cond_mem_around_input``, of this object alone."""
-        reach = self.model.behaviour.memory_temporal_stride_for_eval * self.model.num_maskmem
-        for index in track.bank.forget_around(frame, reach=reach):
-            if self.history is not None:
-                self.history.delete(track.obj_id, index)
-
-    def output_at(self, track: ObjectTrack, frame: int) -> FrameOutput | None:
-        """What is shown of an object on a frame, or None where nothing is known."""
-        if frame in track.drafts:
-            return track.drafts[frame].output
-        for outputs in (track.bank.prompted, track.bank.recent):
-            output = outputs.get(frame)
-            if output is not None and output.logits is not None:
-                return output
-        return None if self.history is None else self.history.get(track.obj_id, frame)
-
-    def result_at(self, frame: int, obj_ids: Sequence[int] | None = None) -> FrameResult:
-        """What is known of a frame; objects without a mask there count as absent."""
-        tracks = [self.tracks[obj_id] for obj_id in (self.obj_ids if obj_ids is None else obj_ids)]
-        return self.result(frame, {track.obj_id: self.output_at(track, frame) for track in tracks})
-
-    def result(self, frame: int, outputs: dict[int, FrameOutput | None]) -> FrameResult:
-        """The public form of one frame's outputs by object."""
-        device, side = self.model.device, self.model.low_res_size
-        nothing = torch.full((1, 1, side, side), NO_OBJ_SCORE, device=device)
-        logits, scores, ious = [], [], []
-        for output in outputs.values():
-            shown = None if output is None else output.logits
-            logits.append(nothing if shown is None else shown.to(device))
-            scores.append(nothing[:, 0, 0, :1] if output is None else output.object_score.to(device))
-            ious.append(torch.zeros(1, 1, device=device) if output is None else output.iou.to(device))
-        return FrameResult(
-            frame,
-            tuple(outputs),
-            torch.cat(logits) if logits else nothing[:0],
-            torch.cat(scores)[:, 0] if scores else nothing[:0, 0, 0, 0],
-            torch.cat(ious)[:, 0] if ious else nothing[:0, 0, 0, 0],
-            self.size,
-            self.model.behaviour.non_overlap_masks,
-        )
-
     # ------------------------------------------------------------------ small steps
 
     def _check_place(self, frame_idx: int, obj_id: int, *, known: bool = False) -> tuple[int, int]:
@@ -407,7 +228,3 @@ class VideoSession:
         track.prompts[frame] = prompt
         track.drafts[frame] = Draft(output.to(self.storage_device), conditioning)
         return self.result(frame, {track.obj_id: output})
-
-    def _archive(self, track: ObjectTrack, frame: int, output: FrameOutput) -> None:
-        if self.history is not None and output.logits is not None:
-            self.history.put(track.obj_id, frame, output)
