@@ -1,8 +1,10 @@
 """One object's memory: what it was told on prompted frames, and what tracking left behind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sam2.modeling.config import Behaviour
+from sam2.modeling.memory_selection import MemorySelection
 from sam2.tracking.policy import FrameStats, MemoryPolicy, MemoryQuestion
 from sam2.tracking.records import FrameOutput
 
@@ -11,13 +13,14 @@ class MemoryBank:
     """Outputs by frame: ``prompted`` ones are kept, ``recent`` ones as long as the policy may read them.
 
     Args:
-        recall: gives a tracked frame's output that was dropped here, memory included, or None where there is none.
+        recall: gives a tracked frame's output that was dropped here, or None where there is none; its second argument
+            says whether the memory is wanted, which may have to be encoded again.
         known: whether ``recall`` would find a frame, without the cost of doing so.
     """
 
     def __init__(
         self,
-        recall: Callable[[int], FrameOutput | None] | None = None,
+        recall: Callable[[int, bool], FrameOutput | None] | None = None,
         known: Callable[[int], bool] | None = None,
     ) -> None:
         self.prompted: dict[int, FrameOutput] = {}
@@ -64,19 +67,39 @@ class MemoryBank:
     def memory_of(self, frame: int) -> FrameOutput:
         """The output of a frame that a policy chose, with its memory; ``KeyError`` if it is gone."""
         found = self.prompted.get(frame) or self.recent.get(frame)
-        if found is None or (found.memory is None and self._recall is not None):
-            recalled = None if self._recall is None or frame in self.prompted else self._recall(frame)
-            found = recalled or found
-            if recalled is not None:
-                self.recent[frame] = recalled.without_masks()
+        if found is None or found.memory is None:
+            found = self._recalled(frame, with_memory=True)
         if found is None or found.memory is None:
             raise KeyError(f"frame {frame} is not in memory any more")
         return found
 
     def pointer_of(self, frame: int) -> FrameOutput:
-        """The output of a frame whose pointer is wanted; its memory may be gone."""
+        """The output of a frame whose pointer or scores are wanted; its memory may be gone. ``KeyError`` as above."""
+        found = self.prompted.get(frame) or self.recent.get(frame) or self._recalled(frame, with_memory=False)
+        if found is None:
+            raise KeyError(f"frame {frame} is not in memory any more")
+        return found
+
+    def readable(self, selection: MemorySelection) -> MemorySelection:
+        """``selection`` less the memories that were dropped for good.
+
+        A pass that goes on where the last one ended loses none. One that goes back loses what the policy gave up,
+        unless a history knows it.
+        """
+        memories = tuple((frame, slot) for frame, slot in selection.memories if self._has_memory(frame))
+        return replace(selection, memories=memories)
+
+    def _has_memory(self, frame: int) -> bool:
         found = self.prompted.get(frame) or self.recent.get(frame)
-        return found if found is not None else self.memory_of(frame)
+        return (found is not None and found.memory is not None) or (self._known is not None and self._known(frame))
+
+    def _recalled(self, frame: int, *, with_memory: bool) -> FrameOutput | None:
+        if self._recall is None or frame in self.prompted:
+            return None
+        recalled = self._recall(frame, with_memory)
+        if recalled is not None:
+            self.recent[frame] = recalled = recalled.without_masks()
+        return recalled
 
     def stats(self, frame: int) -> FrameStats:
         """Scores of a remembered frame."""
@@ -106,15 +129,18 @@ class MemoryBank:
         return near
 
     def evict(self, frame: int, *, reverse: bool, policy: MemoryPolicy, behaviour: Behaviour, num_maskmem: int) -> None:
-        """Drop what the policy cannot read when ``frame`` or a later one of this direction is tracked."""
+        """Drop what the policy cannot read when ``frame`` is corrected, or a later one of this direction tracked.
+
+        ``frame`` is the one that was tracked just now; masks are kept of it alone.
+        """
         sign = -1 if reverse else 1
         horizon = policy.horizon(frame, reverse=reverse, behaviour=behaviour, num_maskmem=num_maskmem)
         memory_span, pointer_span = (sign * (frame - oldest) for oldest in horizon)
         for index, output in list(self.recent.items()):
             behind = sign * (frame - index)
-            if not 1 <= behind <= max(memory_span, pointer_span):
+            if not 0 <= behind <= max(memory_span, pointer_span):
                 del self.recent[index]
             elif behind > memory_span:
                 self.recent[index] = output.without_masks().without_memory()
-            elif behind > 1:
+            elif behind > 0:
                 self.recent[index] = output.without_masks()

@@ -46,9 +46,12 @@ class ObjectTrack:
         return max(frames) < frame if reverse else min(frames) > frame
 
     def commit(self, frame: int, output: FrameOutput) -> None:
-        """Take the draft of ``frame``, whose memory ``output`` has, into the bank."""
+        """Take the draft of ``frame``, whose memory ``output`` has, into the bank.
+
+        A correction that does not become a conditioning frame is lost on a frame that is one, as officially.
+        """
         draft = self.drafts.pop(frame)
-        if draft.conditioning or frame in self.bank.prompted:
+        if draft.conditioning:
             self.bank.add_prompted(frame, output)
-        else:
+        elif frame not in self.bank.prompted:
             self.bank.add_tracked(frame, output)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sam2.tracking.checks import check_count, check_frame
+from sam2.tracking.checks import check_count, check_frame, check_obj_id
 from sam2.tracking.history import History
 from sam2.tracking.objects import ObjectTrack
 from sam2.tracking.results import FrameResult
@@ -108,7 +108,7 @@ def _go(
             if cancel is not None and cancel():
                 return
             # An object may have been removed while the caller held the last result.
-            tracks = [track for track in plan.tracks if session.tracks.get(track.obj_id) is track]
+            tracks = session.still_here(plan.tracks)
             ready: Outputs = {}
             if pending is not None and reverse:
                 ready = {t.obj_id: pending.get(t.obj_id, frame) for t in tracks if (t.obj_id, frame) in pending}
@@ -131,7 +131,7 @@ def _put_aside(pending: History, frame: int, outputs: Outputs) -> None:
 def _chosen(session: "VideoSession", obj_ids: Sequence[int] | None) -> tuple[ObjectTrack, ...]:
     if not session.tracks:
         raise RuntimeError("No input points or masks are provided for any object; please add inputs first.")
-    wanted = session.obj_ids if obj_ids is None else list(dict.fromkeys(obj_ids))
+    wanted = session.obj_ids if obj_ids is None else list(dict.fromkeys(check_obj_id(i) for i in obj_ids))
     unknown = [obj_id for obj_id in wanted if obj_id not in session.tracks]
     if unknown or not wanted:
         raise ValueError(f"obj_ids must be among {session.obj_ids}, got {list(obj_ids or ())}")

@@ -78,10 +78,11 @@ class FrameOutput:
         def moved(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.to(device)
 
-        raw = moved(self.logits) if self.raw is self.logits else moved(self.raw)
+        # The two stay one tensor where they are one: that is how its bytes are counted, and written, once.
+        logits = moved(self.logits)
         return FrameOutput(
-            moved(self.logits),
-            raw,
+            logits,
+            logits if self.raw is self.logits else moved(self.raw),
             self.iou.to(device),
             self.object_score.to(device),
             self.pointer.to(device),

@@ -113,8 +113,8 @@ class VideoSession(SessionState):
         track.prompts.pop(frame_idx, None)
         track.drafts.pop(frame_idx, None)
         output = track.bank.prompted.pop(frame_idx, None)
-        track.bank.directions.pop(frame_idx, None)
         if output is not None:
+            track.bank.directions.pop(frame_idx, None)
             track.bank.add_tracked(frame_idx, output)
             self.archive(track, frame_idx, output)
 
@@ -200,9 +200,9 @@ class VideoSession(SessionState):
         if history is None:
             return ObjectTrack(obj_id, MemoryBank())
 
-        def recall(frame: int) -> FrameOutput | None:
+        def recall(frame: int, with_memory: bool) -> FrameOutput | None:
             output = history.get(obj_id, frame)
-            if output is None or output.memory is not None:
+            if output is None or output.memory is not None or not with_memory:
                 return output
             return engine.remember_again(self.model, self.features.get(frame), output)
 
@@ -214,8 +214,9 @@ class VideoSession(SessionState):
         context = None
         if track.is_tracked(frame):
             reverse = track.bank.directions[frame]
-            selection = self.policy.select(self.selection_question(track, frame, reverse=reverse))
-            context = engine.gather(self.model, [engine.TrackJob(track.bank, selection)])
+            selection = self.select(track, frame, reverse=reverse)
+            if selection.memories:
+                context = engine.gather(self.model, [engine.TrackJob(track.bank, selection)])
         output = engine.predict_prompted(
             self.model,
             features,

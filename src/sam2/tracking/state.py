@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from sam2.io.frames import FrameSource, open_frames
+from sam2.modeling.memory_selection import MemorySelection
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.types import ImageFeatures
 from sam2.tracking import engine
 from sam2.tracking.features import FrameFeatures, as_frame
 from sam2.tracking.history import History
 from sam2.tracking.objects import ObjectTrack
-from sam2.tracking.policy import MemoryPolicy, MemoryQuestion, OfficialMemory
+from sam2.tracking.policy import MemoryPolicy, OfficialMemory
 from sam2.tracking.records import FrameOutput
 from sam2.tracking.results import FrameResult
 
@@ -84,7 +85,7 @@ class SessionState:
         if self.frames is not None:
             raise RuntimeError("this session has a video: call propagate; step is for streams")
         image = as_frame(frame)
-        if self._size is not None and image.shape[:2] != self._size:
+        if self._seen and image.shape[:2] != self._size:
             raise ValueError(f"frame must have the size of the first one, {self._size}, got {image.shape[:2]}")
         pixels = self.features.pixels(image)
         self._size = (image.shape[0], image.shape[1])
@@ -100,24 +101,28 @@ class SessionState:
     @torch.inference_mode()
     def commit(self) -> None:
         """Encode the memory of all prompted frames that have none yet, in the order of frames."""
-        waiting = sorted({frame for track in self.tracks.values() for frame in track.drafts})
-        for frame in waiting:
+        ready: dict[tuple[int, int], FrameOutput] = {}
+        for frame in sorted({frame for track in self.tracks.values() for frame in track.drafts}):
             tracks = [track for track in self.tracks.values() if frame in track.drafts]
             features = self.features.get(frame)
             outputs = [track.drafts[frame].output for track in tracks]
             for track, output in zip(tracks, engine.remember_shown(self.model, features, outputs), strict=True):
-                conditioning = track.drafts[frame].conditioning
-                track.commit(frame, output.to(self.storage_device))
-                if not conditioning:
+                ready[track.obj_id, frame] = output.to(self.storage_device)
+        # Taken in the order in which they were given: it decides between frames that are equally near.
+        for track in self.tracks.values():
+            for frame, draft in list(track.drafts.items()):
+                output = ready[track.obj_id, frame]
+                track.commit(frame, output)
+                if not draft.conditioning and frame not in track.bank.prompted:
                     self.archive(track, frame, output)
                 if self.model.behaviour.clear_non_cond_mem_around_input:
                     self.forget_around(track, frame)
 
-    def selection_question(
+    def select(
         self, track: ObjectTrack, frame: int, *, reverse: bool, same_direction_only: bool = False
-    ) -> MemoryQuestion:
-        """What the policy is asked of an object at a frame."""
-        return track.bank.question(
+    ) -> MemorySelection:
+        """What an object reads at a frame: the policy's choice, less what was dropped for good."""
+        question = track.bank.question(
             frame,
             reverse=reverse,
             num_frames=None if self.is_stream else self.num_frames,
@@ -125,6 +130,7 @@ class SessionState:
             num_maskmem=self.model.num_maskmem,
             same_direction_only=same_direction_only,
         )
+        return track.bank.readable(self.policy.select(question))
 
     def record(self, track: ObjectTrack, frame: int, output: FrameOutput, *, reverse: bool) -> None:
         """Keep what tracking gave for an object, and drop what cannot be read any more."""
@@ -139,18 +145,23 @@ class SessionState:
         if self.model.behaviour.clear_non_cond_mem_around_input:
             self.forget_around(track, frame)
 
-    def evict(self, next_frame: int, *, reverse: bool) -> None:
-        """Drop memories that no policy can read from ``next_frame`` on."""
-        for track in self.tracks.values():
+    def evict(self, tracks: Sequence[ObjectTrack], frame: int, *, reverse: bool) -> None:
+        """Drop memories of ``tracks`` that the policy cannot read from ``frame`` on."""
+        for track in tracks:
             track.bank.evict(
-                next_frame,
+                frame,
                 reverse=reverse,
                 policy=self.policy,
                 behaviour=self.model.behaviour,
                 num_maskmem=self.model.num_maskmem,
             )
-            if self.is_stream:
+        if self.is_stream:
+            for track in self.tracks.values():
                 track.bank.directions = {t: r for t, r in track.bank.directions.items() if t in self.features}
+
+    def still_here(self, tracks: Sequence[ObjectTrack]) -> list[ObjectTrack]:
+        """Those of ``tracks`` that were not removed since."""
+        return [track for track in tracks if self.tracks.get(track.obj_id) is track]
 
     def forget_around(self, track: ObjectTrack, frame: int) -> None:
         """The official ``clear_non_cond_mem_around_input``, of this object alone."""

@@ -42,7 +42,8 @@ class Work:
         for track in self.tracks:
             if self.frame in track.bank.prompted:
                 outputs[track.obj_id] = track.bank.prompted[self.frame]
-            elif not early and track.starts_after(self.frame, reverse=self.reverse):
+            # Without any prompt: they were taken back while the pass went on.
+            elif not track.bank.prompted or (not early and track.starts_after(self.frame, reverse=self.reverse)):
                 outputs[track.obj_id] = None
         return outputs
 
@@ -52,10 +53,10 @@ class Work:
         chosen: list[tuple[ObjectTrack, MemorySelection]] = []
         for track in self.tracks:
             if track.obj_id not in known:
-                question = session.selection_question(
+                selection = session.select(
                     track, self.frame, reverse=self.reverse, same_direction_only=self.same_direction_only
                 )
-                chosen.append((track, session.policy.select(question)))
+                chosen.append((track, selection))
         return chosen
 
 
@@ -86,7 +87,7 @@ def advance(works: Sequence[Work], features: Sequence[ImageFeatures | None]) -> 
         for track in work.tracks:
             if work.frame in track.bank.prompted:
                 work.session.pass_by(track, work.frame, reverse=work.reverse)
-        work.session.evict(work.frame + (-1 if work.reverse else 1), reverse=work.reverse)
+        work.session.evict(work.tracks, work.frame, reverse=work.reverse)
     return [
         {track.obj_id: outputs[track.obj_id] for track in work.tracks}
         for work, outputs in zip(works, results, strict=True)
@@ -141,7 +142,7 @@ def propagate_together(sessions: Sequence["VideoSession"]) -> Iterator[tuple[int
             moment = [(i, *frame) for i, reader in enumerate(readers) if (frame := next(reader, None)) is not None]
             if not moment:
                 return
-            works = [Work(sessions[i], frame, plans[i].tracks) for i, frame, _ in moment]
+            works = [Work(sessions[i], frame, sessions[i].still_here(plans[i].tracks)) for i, frame, _ in moment]
             with torch.inference_mode():
                 pixels = torch.stack([sessions[i].features.pixels(image) for i, _, image in moment])
                 encoded = model.encode_image(pixels)
