@@ -1,31 +1,40 @@
 """Scaled dot-product attention, by the route that is quickest where it runs."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-QUERIES_AT_ONCE = 512
 LONG = 1024
-"""Keys from which on two bfloat16 products a chunk of queries beat the fused kernel of CPUs."""
+"""Keys from which on two products a chunk of queries can beat the fused kernel of CPUs."""
+
+QUERIES_AT_ONCE = 256
+SCORES_AT_ONCE = 4 << 20
+"""Queries in a chunk: a multiple of the first, more than one as long as scores take no more bytes than the second."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for [B, heads, N, d] queries and [B, heads, M, d] keys and values.
+    """softmax(q k^T / sqrt(d)) v for [B, heads, N, d] queries, [B, heads, M, d] keys and [B, heads, M, e] values.
 
-    PyTorch's own kernel everywhere but in bfloat16 inference on CPUs with long sequences, where it reaches less than
-    half of the machine's matrix throughput (benchmarks/README.md): there in chunks of queries, scores rounded to
-    bfloat16 before the softmax.
+    A single row of queries serves all rows of keys. PyTorch's own kernel everywhere but in inference on CPUs with long
+    sequences, in bfloat16, where it reaches less than half of the machine's matrix throughput, and with values narrower
+    than keys, which it does not fuse (benchmarks/README.md): there row by row in chunks of queries. In bfloat16 scores
+    are rounded before the softmax.
     """
-    if dropout == 0.0 and _chunks_pay(query, key, value):
+    if dropout == 0.0 and chunks_pay(query, key, value):
         return _in_chunks(query, key, value)
+    query = query.expand(len(key), -1, -1, -1)
     return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
 
 
-def _chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether :func:`attend` is quicker in chunks than by PyTorch's own kernel; widths may be of any projection."""
     # A graph that is traced or differentiated is better off with one operation.
     return (
         query.device.type == "cpu"
-        and query.dtype == key.dtype == value.dtype == torch.bfloat16
+        and query.dtype == key.dtype == value.dtype
+        and (query.dtype == torch.bfloat16 or (query.dtype == torch.float32 and value.shape[-1] < query.shape[-1]))
         and key.shape[-2] >= LONG
         and not (torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad))
         and not torch.compiler.is_compiling()
@@ -33,11 +42,15 @@ def _chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def _in_chunks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query = query * query.shape[-1] ** -0.5
-    transposed = key.transpose(-1, -2).contiguous()
-    value = value.contiguous()
-    result = query.new_empty(*query.shape[:-1], value.shape[-1])
-    for start in range(0, query.shape[-2], QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        result[..., rows, :] = (query[..., rows, :] @ transposed).softmax(dim=-1) @ value
+    batch, heads, queries = len(key), *query.shape[1:3]
+    query = (query * query.shape[-1] ** -0.5).expand(batch, -1, -1, -1)
+    result = query.new_empty(batch, heads, queries, value.shape[-1])
+    multiple = SCORES_AT_ONCE // (QUERIES_AT_ONCE * key.shape[-2] * key.element_size())
+    step = QUERIES_AT_ONCE * max(1, multiple)
+    for place in product(range(batch), range(heads)):
+        q, k, v = query[place], key[place].contiguous(), value[place].contiguous()
+        for start in range(0, queries, step):
+            rows = slice(start, start + step)
+            # As a linear layer with the keys as its weights: no transposed copy.
+            result[place][rows] = F.linear(q[rows], k).softmax(dim=-1) @ v
     return result

@@ -53,7 +53,10 @@ class MemoryAttentionLayer(nn.Module):
         query_pos: Tensor | None = None,
         num_k_exclude_rope: int = 0,
     ) -> Tensor:
-        """tgt [B, N, C], memory [B, M, C_mem], pos and query_pos their position codes -> [B, N, C]."""
+        """tgt [B, N, C], memory [B, M, C_mem], pos and query_pos their position codes -> [B, N, C].
+
+        Where tgt has one row for all rows of memory, all that comes before reading memory is done once.
+        """
         normed = self.norm1(tgt)
         placed = normed + query_pos if self.pos_enc_at_attn and query_pos is not None else normed
         tgt = tgt + self.dropout1(self.self_attn(placed, placed, normed))
@@ -117,7 +120,9 @@ class MemoryAttention(nn.Module):
         *,
         num_pointer_tokens: int,
     ) -> Tensor:
-        """The same, batch first: tokens [B, N, C], memory [B, M, C_mem] -> [B, N, C]."""
+        """The same, batch first: tokens [B, N, C], or [1, N, C] for all, and memory [B, M, C_mem] -> [B, N, C]."""
+        if self.training:  # each row has its own dropout
+            tokens = tokens.expand(len(memory), -1, -1)
         if self.pos_enc_at_input and position is not None:
             tokens = tokens + 0.1 * position
         for layer in self.layers:

@@ -58,17 +58,16 @@ def rotary_table(height: int, width: int, *, dim: int, theta: float, device: tor
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn adjacent pairs of ``x`` [..., n, dim] by the angles of ``table``, computed in float32.
+    """Turn pairs of channels of ``x`` [..., n, dim] by the angles of ``table``, computed in float32.
 
-    ``n`` may be a multiple of the table's rows: the table then repeats (one repeat per memory frame).
+    Channel i is turned with channel ``dim / 2 + i``: contiguous halves are turned at the speed of memory, adjacent
+    channels (RoFormer's pairs) ten times slower on CPUs. ``n`` may be a multiple of the table's rows: the table then
+    repeats (one repeat per memory frame).
     """
     cos, sin = table
-    rows = cos.shape[0]
-    *batch, n, dim = x.shape
-    pairs = x.float().reshape(*batch, n // rows, rows, dim // 2, 2)
-    even, odd = pairs[..., 0], pairs[..., 1]
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return turned.reshape(x.shape).to(x.dtype)
+    first, second = x.float().unflatten(-2, (-1, len(cos))).chunk(2, dim=-1)
+    turned = (first * cos).addcmul(second, sin, value=-1), (first * sin).addcmul(second, cos)
+    return torch.cat(turned, dim=-1).flatten(-3, -2).to(x.dtype)
 
 
 def sine_code_1d(positions: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:

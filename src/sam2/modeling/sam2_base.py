@@ -176,8 +176,8 @@ class SAM2Base(OfficialCalls):
             pointer_projection=projection,
         )
         embed = features.embed.to(self.maskmem_tpos_enc.dtype)
-        tokens = embed.flatten(2).transpose(1, 2).expand(n, -1, -1)
-        position = features.position.to(tokens.dtype).flatten(2).transpose(1, 2).expand(n, -1, -1)
+        tokens = embed.flatten(2).transpose(1, 2)
+        position = features.position.to(tokens.dtype).flatten(2).transpose(1, 2)
         conditioned = self.memory_attention.on_tokens(
             tokens, memory.tokens, position, memory.position, num_pointer_tokens=memory.num_pointer_tokens
         )

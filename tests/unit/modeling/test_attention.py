@@ -26,6 +26,18 @@ def test_equals_the_definition(dtype: torch.dtype, tolerance: float, queries: in
     assert (got.double() - by_definition(query, key, value)).abs().max() < tolerance
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("keys", [3, LONG + 5])
+def test_values_may_be_narrower_and_queries_shared(dtype: torch.dtype, tolerance: float, keys: int) -> None:
+    query = tokens(QUERIES_AT_ONCE + 1, dtype, 0)
+    key, value = tokens(keys, dtype, 1).expand(3, -1, -1, -1), torch.cat([tokens(keys, dtype, 2 + i) for i in range(3)])
+
+    got = attend(query, key, value[..., :8])
+
+    assert got.shape == (3, 2, QUERIES_AT_ONCE + 1, 8)
+    assert (got.double() - by_definition(query, key, value[..., :8])).abs().max() < tolerance
+
+
 def test_gradients_flow_through_long_bfloat16_sequences() -> None:
     query, key, value = (tokens(LONG, torch.bfloat16, seed).requires_grad_() for seed in range(3))
     attend(query, key, value).float().square().sum().backward()

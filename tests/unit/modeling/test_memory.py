@@ -1,5 +1,7 @@
 """Memory attention and memory encoder: official calls, order of tokens, what is refused."""
 
+from math import isqrt
+
 import pytest
 import torch
 from small_models import SMALL_MEMORY
@@ -7,7 +9,7 @@ from small_models import SMALL_MEMORY
 from sam2.modeling.memory_attention import MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler
 from sam2.modeling.memory_tokens import assemble
-from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.position_encoding import PositionEmbeddingSine, rotary_table
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import MemoryContext
@@ -50,6 +52,9 @@ def test_keys_need_a_place_in_the_map() -> None:
         attention(torch.randn(1, 12, 16), torch.randn(1, 12, 16), torch.randn(1, 12, 16))
     with pytest.raises(ValueError, match="18 tokens with a place for 9 queries; rope_k_repeat is off"):
         attention(torch.randn(1, 9, 16), torch.randn(1, 18, 16), torch.randn(1, 18, 16))
+    repeating = RoPEAttention(embedding_dim=16, rope_k_repeat=True)
+    with pytest.raises(ValueError, match="whole maps of 9 tokens, got 12 tokens"):
+        repeating(torch.randn(1, 9, 16), torch.randn(1, 12, 16), torch.randn(1, 12, 16))
 
 
 def test_pointers_are_not_rotated() -> None:
@@ -68,6 +73,74 @@ def test_pointers_are_not_rotated() -> None:
 
     torch.testing.assert_close(pointers, plain, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(cells, plain, atol=1e-4)
+
+
+def by_definition(attention: RoPEAttention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, placed: int):
+    """Every token projected, RoFormer's adjacent pairs turned as complex numbers, in float64."""
+    cells, dim = q.shape[1], attention.internal_dim // attention.num_heads
+    cos, sin = rotary_table(isqrt(cells), isqrt(cells), dim=dim, theta=1e4, device=torch.device("cpu"))
+
+    def turned(x: torch.Tensor) -> torch.Tensor:
+        circle = torch.complex(cos, sin).repeat(x.shape[2] // cells, 1)
+        pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * circle).flatten(-2)
+
+    query, key, value = (
+        p(x).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for p, x in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v))
+    )
+    query, key = turned(query), torch.cat((turned(key[:, :, :placed]), key[:, :, placed:].double()), dim=2)
+    weights = (query @ key.transpose(-1, -2) / dim**0.5).softmax(dim=-1)
+    return attention.out_proj((weights @ value.double()).transpose(1, 2).flatten(2).float())
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("maps", [1, 5])
+def test_every_route_equals_the_definition(grad: bool, heads: int, maps: int) -> None:
+    """Few and many keys, one head that reads the memory itself and two that cannot, one query map for two objects."""
+    torch.manual_seed(0)
+    attention = RoPEAttention(embedding_dim=32, num_heads=heads, rope_k_repeat=True, kv_in_dim=8).eval()
+    cells = 15 * 15
+    q, k, v = torch.randn(1, cells, 32), torch.randn(2, maps * cells + 4, 8), torch.randn(2, maps * cells + 4, 8)
+
+    with torch.set_grad_enabled(grad):
+        got = attention(q, k, v, num_k_exclude_rope=4)
+
+    with torch.no_grad():
+        torch.testing.assert_close(got, by_definition(attention, q, k, v, maps * cells), atol=1e-5, rtol=1e-4)
+
+
+class Doubled(torch.nn.Linear):
+    """Stands for an adapter: a layer whose output is not its weight's alone."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
+def test_replaced_projections_are_called() -> None:
+    torch.manual_seed(0)
+    attention = RoPEAttention(embedding_dim=16).eval()
+    q = torch.randn(1, 9, 16)
+    with torch.no_grad():
+        attention.k_proj.weight *= 2
+        attention.k_proj.bias *= 2
+        expected = attention(q, q, q)
+        attention.k_proj.weight /= 2
+        attention.k_proj.bias /= 2
+        attention.k_proj.__class__ = Doubled
+
+        torch.testing.assert_close(attention(q, q, q), expected)
+
+
+def test_a_row_of_tokens_serves_all_objects(small_model: SAM2Base) -> None:
+    attention = small_model.memory_attention
+    tokens, memory = torch.randn(1, 16, C), torch.randn(3, 40, D)
+    with torch.no_grad():
+        shared = attention.on_tokens(tokens, memory, tokens, memory, num_pointer_tokens=8)
+        repeated = attention.on_tokens(tokens.repeat(3, 1, 1), memory, tokens, memory, num_pointer_tokens=8)
+
+    torch.testing.assert_close(shared, repeated)
 
 
 def test_activations_have_names() -> None:

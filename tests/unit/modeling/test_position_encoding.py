@@ -26,8 +26,9 @@ def complex_rotation(x: Tensor, side: int, theta: float = 10000.0) -> Tensor:
     cell = torch.arange(side * side)
     angle = torch.cat([torch.outer(cell % side, frequency), torch.outer(cell // side, frequency)], dim=1)
     circle = torch.polar(torch.ones_like(angle), angle).repeat(x.shape[-2] // (side * side), 1)
-    pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
-    return torch.view_as_real(pairs * circle).flatten(-2).float()
+    first, second = x.double().chunk(2, dim=-1)
+    turned = torch.complex(first, second) * circle
+    return torch.cat((turned.real, turned.imag), dim=-1).float()
 
 
 @pytest.mark.parametrize("side", [4, 16, 64])

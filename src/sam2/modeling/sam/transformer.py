@@ -2,9 +2,11 @@
 
 import math
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam2.modeling.attention import attend
+from sam2.modeling.attention import attend, chunks_pay
 from sam2.modeling.layers import MLP, Activation
 from sam2.modeling.position_encoding import rotary_table, rotate
 
@@ -74,22 +76,60 @@ class RoPEAttention(Attention):
         self.feat_sizes = tuple(feat_sizes)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
-        """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square."""
+        """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square. A single q serves all rows."""
         side = math.isqrt(q.shape[1])
         if side * side != q.shape[1]:
             raise ValueError(f"q must hold the tokens of a square map, got {q.shape[1]} tokens")
         placed = k.shape[1] - num_k_exclude_rope
         if placed != q.shape[1] and not self.rope_k_repeat:
             raise ValueError(f"k has {placed} tokens with a place for {q.shape[1]} queries; rope_k_repeat is off")
-        query, key, value = self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
-        table = rotary_table(side, side, dim=query.shape[-1], theta=self.rope_theta, device=query.device)
-        query = rotate(query, table)
-        if placed == key.shape[2]:
-            key = rotate(key, table)
-        elif placed > 0:
-            key = key.clone()
-            key[:, :, :placed] = rotate(key[:, :, :placed], table)
-        return self._attend(query, key, value)
+        if placed % q.shape[1]:
+            raise ValueError(f"k must hold whole maps of {q.shape[1]} tokens, got {placed} tokens with a place")
+        dim = self.internal_dim // self.num_heads
+        table = rotary_table(side, side, dim=dim, theta=self.rope_theta, device=q.device)
+        query = rotate(self._halves(self.q_proj, q), table)
+        if self._reads_unprojected(q, k, v):
+            values = v.to(query.dtype)[:, None]
+            # One object at a time, so that its keys are still in the cache when they are read.
+            attended = [
+                attend(query[i : i + 1] if len(query) > 1 else query, self._keys(one, table, placed), values[i : i + 1])
+                for i, one in enumerate(k.split(1))
+            ]
+            return self.out_proj(self.v_proj(torch.cat(attended)[:, 0]))
+        return self._attend(query, self._keys(k, table, placed), self._heads(self.v_proj(v)))
+
+    def _reads_unprojected(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
+        """Whether to attend to ``v`` itself and project what was read, rather than each token before.
+
+        The same, since the weights of a query sum to 1, and less work where ``v`` is narrower than its projection.
+        Dropped weights do not sum to 1.
+        """
+        drops = self.training and self.dropout_p > 0
+        narrower = v.shape[-1] < self.internal_dim
+        return self.num_heads == 1 and narrower and not drops and chunks_pay(q, k, v)
+
+    def _keys(self, k: Tensor, table: tuple[Tensor, Tensor], placed: int) -> Tensor:
+        """Projected keys [B, heads, Nk, d], the first ``placed`` of them turned."""
+        key = self._halves(self.k_proj, k)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return torch.cat((rotate(key[:, :, :placed], table), key[:, :, placed:]), dim=2)
+        for one_map in key[:, :, :placed].split(len(table[0]), dim=2):
+            one_map.copy_(rotate(one_map, table))
+        return key
+
+    def _halves(self, projection: nn.Module, x: Tensor) -> Tensor:
+        """``projection`` of ``x`` as [B, heads, n, d], the even channels of each head before the odd ones.
+
+        That is where ``rotate`` expects the pairs that the weights were trained with; products of queries and keys do
+        not depend on the order. In inference the weights are put in order rather than the tokens, unless the layer was
+        replaced (adapters, quantisation).
+        """
+        pairs = (self.num_heads, -1, 2)
+        if type(projection) is nn.Linear and type(projection.weight) is nn.Parameter and not torch.is_grad_enabled():
+            weight = projection.weight.unflatten(0, pairs).transpose(1, 2).flatten(0, 2)
+            bias = projection.bias.unflatten(0, pairs).transpose(1, 2).flatten()
+            return self._heads(F.linear(x, weight, bias))
+        return self._heads(projection(x).unflatten(-1, pairs).transpose(-1, -2).flatten(-3))
 
 
 class TwoWayAttentionBlock(nn.Module):
