@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if processes > 1 and parallel.world_size() == 1:
         status = train_together(given, processes)
     else:
-        torch.set_num_threads(threads or (1 if parallel.world_size() > 1 else torch.get_num_threads()))
-        _train(config, cache, out, going_on=going_on, initial=initial)
+        threads = threads or (1 if parallel.world_size() > 1 else None)
+        _train(config, cache, out, going_on=going_on, threads=threads, initial=initial)
         status = 0
     if whole_recipe and status == 0 and parallel.world_size() == 1:
         _export(config, out)
@@ -123,9 +123,13 @@ def _prepare(data: Path, teacher: Path | None, cache: Path, *, teacher_out: Path
     pack(read_all(data, teacher), cache)
 
 
-def _train(config: TrainConfig, cache: Path, out: Path, *, going_on: bool, initial: Path | None) -> None:
+def _train(
+    config: TrainConfig, cache: Path, out: Path, *, going_on: bool, threads: int | None, initial: Path | None
+) -> None:
     # Averages of gradients that fade to denormal numbers would slow a CPU down by an order of magnitude.
     torch.set_flush_denormal(True)
+    if threads:
+        torch.set_num_threads(threads)
     if going_on and (out / CHECKPOINT).exists():
         run = resume(config, out)
     else:

@@ -1,5 +1,6 @@
 """One training step on clips: a prompt on the first frame, then tracking as inference does it, by the same verbs."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -215,11 +216,12 @@ def run_clip_step(
         past=past,
         report=report,
         correct=correct,
-        amp=lambda: precision(config, device, decoder=True),
+        amp=lambda: precision(config, device, decoder=True, many_tokens=True),
     )
     loss = torch.stack(totals).mean()
     terms = {name: value / len(totals) for name, value in terms.items()}
-    return StepResult(loss, [float(np.nanmean([*overlaps.values(), np.nan])), overlaps[frames - 1]], terms)
+    seen = [value for value in overlaps.values() if not math.isnan(value)]
+    return StepResult(loss, [float(np.mean(seen)) if seen else math.nan, overlaps[frames - 1]], terms)
 
 
 def as_mask_prompt(truth: Tensor, size: int) -> Tensor:

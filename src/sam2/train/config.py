@@ -71,7 +71,7 @@ class TrainConfig:
     clip_sizes: Sizes = ((256, 0.5), (384, 0.25), (512, 0.25))
     clip_batch: int = 8
     clip_masks: int = 3
-    validation_clips: int = 12
+    validation_clips: int = 8
     clip_trunk: bool = False
     memory_rate: float = 1e-3
     fresh_memory: bool = True

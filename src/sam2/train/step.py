@@ -96,11 +96,14 @@ def per_object(features: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def precision(config: TrainConfig, device: torch.device, *, decoder: bool) -> Iterator[None]:
-    """The precision and the kind of attention that the run computes the decoder, or the rest, in."""
+def precision(config: TrainConfig, device: torch.device, *, decoder: bool, many_tokens: bool = False) -> Iterator[None]:
+    """The precision and the kind of attention that the run computes the decoder, or the rest, in.
+
+    ``many_tokens``: attention over memory is among it, for which fused kernels are the faster ones everywhere.
+    """
     enabled = config.amp == "all" or (decoder and config.amp == "decoder")
     attention = nullcontext()
-    if config.plain_attention:
+    if config.plain_attention and not many_tokens:
         attention = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled), attention:
         yield

@@ -9,13 +9,14 @@ from torch import nn
 
 from sam2.modeling.build import build_model
 from sam2.train.config import TrainConfig
+from sam2.train.data.loader import size_at
 from sam2.train.optim import (
     WeightAverage,
     build_optimizer,
-    image_parameters,
     rate_at,
     restore_optimizer,
     set_rate,
+    trained_parameters,
 )
 
 CONFIG = TrainConfig(steps=10, warm_up=0.1, final_rate=0.01)
@@ -28,7 +29,7 @@ def model():
 
 
 def test_only_what_an_image_reaches_is_trained(model):
-    parameters = image_parameters(model)
+    parameters = trained_parameters(model, video=False)
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen.isdisjoint(parameters)
     assert {name.split(".")[0] for name in parameters} == {
@@ -41,7 +42,7 @@ def test_only_what_an_image_reaches_is_trained(model):
 
 
 def test_every_parameter_is_in_one_group_at_its_rate(model):
-    parameters = image_parameters(model)
+    parameters = trained_parameters(model, video=False)
     names = {id(parameter): name for name, parameter in parameters.items()}
     seen = []
     for group in build_optimizer(parameters, CONFIG).param_groups:
@@ -132,7 +133,7 @@ def test_swapping_twice_restores():
 
 def test_sizes_come_in_order_and_take_fewer_images():
     config = TrainConfig(steps=1, sizes=((256, 0.5), (384, 0.3), (512, 0.2)), batch_size=8)
-    assert [config.size_at(p) for p in (0, 0.49, 0.51, 0.79, 0.81, 1.0)] == [256, 256, 384, 384, 512, 512]
+    assert [size_at(config.sizes, p) for p in (0, 0.49, 0.51, 0.79, 0.81, 1.0)] == [256, 256, 384, 384, 512, 512]
     assert [config.batch_at(size) for size in (256, 384, 512, 2048)] == [8, 5, 4, 2]
 
 

@@ -84,7 +84,7 @@ def test_absent_objects_can_be_prompted(kind):
 
 def test_kinds_come_in_their_shares():
     rng = np.random.default_rng(0)
-    kinds = [choose_kind(rng, SimulationConfig(kinds={"box": 3, "click": 1, "mask": 0})) for _ in range(400)]
+    kinds = [choose_kind(rng, {"box": 3, "click": 1, "mask": 0}) for _ in range(400)]
     assert kinds.count("box") / 400 == pytest.approx(0.75, abs=0.07)
     assert "mask" not in kinds
 

@@ -44,7 +44,7 @@ def test_a_process_of_the_recipe_trains_alone(done, tmp_path, monkeypatch):
     assert command.main(["nano", "--out", str(tmp_path), "--steps", "3"]) == 0
     ((_, config, options),) = done.steps
     assert (config.steps, config.minutes) == (3, None)
-    assert options == {"going_on": False, "threads": 1}
+    assert options == {"going_on": False, "threads": 1, "initial": None}
 
 
 def test_a_failed_training_exports_nothing(done, tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_without_the_recipe_nothing_is_labelled_or_exported(done, tmp_path):
     assert command.main([*given, "--sizes", "256:0.25,512:0.75"]) == 0
     ((_, config, options),) = done.steps
     assert config.sizes == ((256, 0.25), (512, 0.75))
-    assert options == {"going_on": True, "threads": None}
+    assert options == {"going_on": True, "threads": None, "initial": None}
     assert (cache / "index.npz").exists()
 
 

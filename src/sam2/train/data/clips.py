@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2.train.data.augment import degrade, jitter_colours
-from sam2.train.data.motion import Camera, Flight, wander
+from sam2.train.data.motion import Camera, Flight, wander, warped
 from sam2.train.data.pack import PackedData
 from sam2.train.data.samples import SampleConfig, Sampler
 
@@ -73,7 +73,7 @@ class _Sprite:
         bent = flight.wobble.at(t, columns, rows) * np.float32(longest)
         bent[..., 0] += np.arange(columns, dtype=np.float32)[None]
         bent[..., 1] += np.arange(rows, dtype=np.float32)[:, None]
-        patch = cv2.remap(self.patch, bent, None, cv2.INTER_LINEAR)
+        patch = warped(self.patch, bent)
         scale = side * flight.size[t] / (longest / (1 + 2 * PATCH_MARGIN))
         turn = np.array(
             [[np.cos(flight.angle[t]), -np.sin(flight.angle[t])], [np.sin(flight.angle[t]), np.cos(flight.angle[t])]]
@@ -128,14 +128,7 @@ class ClipSampler:
         camera = Camera.draw(rng, config.frames, PHOTO_VIEW * float(rng.uniform(0.8, 1.1)))
         images, areas = [], []
         for t in range(config.frames):
-            frame = cv2.remap(
-                photo,
-                camera.map_at(t, config.image_size, photo.shape[0]),
-                None,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
-            frame = np.asarray(frame, np.uint8)
+            frame = warped(photo, camera.map_at(t, config.image_size, photo.shape[0]), mirrored=True)
             shown = self._moved(masks, camera, t)
             for sprite in sprites:
                 covered = sprite.draw_on(frame, t)
@@ -153,11 +146,7 @@ class ClipSampler:
         if not masks:
             return []
         where = camera.map_at(t, self.config.image_size // 2, masks[0].shape[0])
-        moved = []
-        for mask in masks:
-            grey = mask.astype(np.uint8) * 255
-            moved.append(cv2.remap(grey, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) > 127)
-        return moved
+        return [warped(mask.astype(np.uint8) * 255, where, mirrored=True) > 127 for mask in masks]
 
     def _choose(
         self, rng: np.random.Generator, areas: NDArray[np.float64], wanted: NDArray[np.float64]
@@ -206,7 +195,7 @@ class ClipSampler:
         colours = cv2.copyMakeBorder(colours, *edges, borderType=cv2.BORDER_REPLICATE)
         opacity = cv2.copyMakeBorder(opacity, *edges, borderType=cv2.BORDER_CONSTANT, value=0)
         opacity = cv2.GaussianBlur(opacity, (0, 0), float(rng.uniform(0.4, 1.0)))
-        patch = np.dstack([colours, opacity])
+        patch = np.asarray(np.dstack([colours, opacity]), np.uint8)
         return np.ascontiguousarray(patch[:, ::-1]) if rng.random() < 0.5 else patch
 
 

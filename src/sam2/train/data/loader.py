@@ -62,7 +62,7 @@ class ClipBatch:
 class ClipLengths:
     """Numbers of frames with their probabilities; all processes draw the same."""
 
-    frames: tuple[tuple[int, float], ...] = ((4, 0.3), (6, 0.4), (8, 0.3))
+    frames: tuple[tuple[int, float], ...] = ((3, 0.3), (5, 0.4), (8, 0.3))
 
     def of(self, number: int, seed: int) -> int:
         """The frames of batch ``number``."""

@@ -135,3 +135,13 @@ def _excursion(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
     length = float(rng.uniform(3, 9))
     phase = np.clip((np.arange(frames) - rng.integers(0, max(frames // 2, 1))) / length, 0, 1)
     return 1.3 * np.sin(np.pi * phase)[:, None] * np.array([np.cos(direction), np.sin(direction)])
+
+
+def warped(image: NDArray[np.uint8], where: NDArray[np.float32], *, mirrored: bool = False) -> NDArray[np.uint8]:
+    """``image`` [h, w] or [h, w, c] seen through ``where`` [h', w', 2], the place (x, y) of every pixel of the result.
+
+    Beyond its border there is nothing, or with ``mirrored`` the image again.
+    """
+    border = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
+    x, y = np.ascontiguousarray(where[..., 0]), np.ascontiguousarray(where[..., 1])
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
