@@ -18,7 +18,7 @@ class MemorySelection:
     """
 
     memories: tuple[tuple[int, int], ...]
-    pointers: tuple[tuple[int, float], ...]
+    pointers: tuple[tuple[int, int], ...]
     max_pointers: int
 
     @property
@@ -61,7 +61,7 @@ def select_memories(
     direction = -1 if reverse else 1
     limit = behaviour.max_obj_ptrs_in_encoder
     max_pointers = limit if num_frames is None else min(num_frames, limit)
-    pointers: list[tuple[int, float]] = []
+    pointers: list[tuple[int, int]] = []
     for index in near:
         distance = (frame - index) * direction
         if distance < 0 and behaviour.only_obj_ptrs_in_the_past_for_eval:
