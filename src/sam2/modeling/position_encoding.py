@@ -65,9 +65,10 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     repeats (one repeat per memory frame).
     """
     cos, sin = table
-    first, second = x.float().unflatten(-2, (-1, len(cos))).chunk(2, dim=-1)
+    repeats = x.float().reshape(*x.shape[:-2], -1, len(cos), x.shape[-1])
+    first, second = repeats.chunk(2, dim=-1)
     turned = (first * cos).addcmul(second, sin, value=-1), (first * sin).addcmul(second, cos)
-    return torch.cat(turned, dim=-1).flatten(-3, -2).to(x.dtype)
+    return torch.cat(turned, dim=-1).view(x.shape).to(x.dtype)
 
 
 def sine_code_1d(positions: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:

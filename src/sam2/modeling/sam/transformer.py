@@ -89,12 +89,10 @@ class RoPEAttention(Attention):
         table = rotary_table(side, side, dim=dim, theta=self.rope_theta, device=q.device)
         query = rotate(self._halves(self.q_proj, q), table)
         if self._reads_unprojected(q, k, v):
-            values = v.to(query.dtype)[:, None]
+            values, queries = v.to(query.dtype)[:, None], query.expand(len(k), -1, -1, -1)
             # One object at a time, so that its keys are still in the cache when they are read.
-            attended = [
-                attend(query[i : i + 1] if len(query) > 1 else query, self._keys(one, table, placed), values[i : i + 1])
-                for i, one in enumerate(k.split(1))
-            ]
+            rows = [slice(i, i + 1) for i in range(len(k))]
+            attended = [attend(queries[row], self._keys(k[row], table, placed), values[row]) for row in rows]
             return self.out_proj(self.v_proj(torch.cat(attended)[:, 0]))
         return self._attend(query, self._keys(k, table, placed), self._heads(self.v_proj(v)))
 
@@ -113,23 +111,26 @@ class RoPEAttention(Attention):
         key = self._halves(self.k_proj, k)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return torch.cat((rotate(key[:, :, :placed], table), key[:, :, placed:]), dim=2)
-        for one_map in key[:, :, :placed].split(len(table[0]), dim=2):
+        cells = len(table[0])
+        for start in range(0, placed, cells):  # in the cache, and in place
+            one_map = key[:, :, start : start + cells]
             one_map.copy_(rotate(one_map, table))
         return key
 
-    def _halves(self, projection: nn.Module, x: Tensor) -> Tensor:
+    def _halves(self, projection: nn.Linear, x: Tensor) -> Tensor:
         """``projection`` of ``x`` as [B, heads, n, d], the even channels of each head before the odd ones.
 
         That is where ``rotate`` expects the pairs that the weights were trained with; products of queries and keys do
         not depend on the order. In inference the weights are put in order rather than the tokens, unless the layer was
         replaced (adapters, quantisation).
         """
-        pairs = (self.num_heads, -1, 2)
+        heads, width = self.num_heads, self.internal_dim
         if type(projection) is nn.Linear and type(projection.weight) is nn.Parameter and not torch.is_grad_enabled():
-            weight = projection.weight.unflatten(0, pairs).transpose(1, 2).flatten(0, 2)
-            bias = projection.bias.unflatten(0, pairs).transpose(1, 2).flatten()
+            weight = projection.weight.view(heads, -1, 2, x.shape[-1]).transpose(1, 2).reshape(width, -1)
+            bias = projection.bias.view(heads, -1, 2).transpose(1, 2).reshape(width)
             return self._heads(F.linear(x, weight, bias))
-        return self._heads(projection(x).unflatten(-1, pairs).transpose(-1, -2).flatten(-3))
+        projected: Tensor = projection(x)
+        return self._heads(projected.view(*x.shape[:-1], heads, -1, 2).transpose(-1, -2).reshape(*x.shape[:-1], width))
 
 
 class TwoWayAttentionBlock(nn.Module):
