@@ -108,3 +108,14 @@ class SAM2Transforms(nn.Module):
             raise ValueError(f"an image tensor must have shape [3, H, W], got {tuple(x.shape)}")
         unit = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         return unit.div_(255) if x.dtype == torch.uint8 else unit
+
+
+def frame_to_pixels(frame: np.ndarray, size: int) -> Float[Tensor, "3 S S"]:
+    """One video frame [H, W, 3] uint8 as normalised pixels, by the official folder route: PIL's bicubic resize of bytes.
+
+    The aspect ratio is not kept, as officially.
+    """
+    picture = Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC)
+    unit = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+    return unit.sub_(mean).div_(std)
