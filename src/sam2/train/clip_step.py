@@ -104,7 +104,6 @@ def track(
     features: ClipFeatures,
     first: PromptBatch | Tensor,
     *,
-    frames: int,
     past: Past,
     report: Report = _tell_nobody,
     correct: Callable[[int, Tensor], PromptBatch] | None = None,
@@ -122,6 +121,7 @@ def track(
     found: list[MaskPrediction] = []
     usual, model.behaviour = model.behaviour, behaviour
     try:
+        frames = features.embed.shape[1]
         for t in range(frames):
             here = features.frame(t)
             with amp():
@@ -212,7 +212,6 @@ def run_clip_step(
         model,
         features,
         first,
-        frames=frames,
         past=past,
         report=report,
         correct=correct,

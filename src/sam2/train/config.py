@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sam2.train.data.loader import ClipLengths, Sizes
+from sam2.train.data.loader import Sizes
 from sam2.train.losses import LossConfig
 from sam2.train.past import PastConfig
 from sam2.train.simulate import PromptKind, SimulationConfig
@@ -39,7 +39,8 @@ class TrainConfig:
         memory_rate: learning rate of the memory parts.
         fresh_memory: give the memory parts the start of :mod:`sam2.train.memory_start` at step 0.
         clip_kinds: probability of each kind of prompt on the first frame of a clip.
-        lengths, past: frames a clip, and how they are remembered.
+        lengths: (frames, probability) of clips.
+        past: how their frames are remembered.
     """
 
     model: str = "nano"
@@ -76,7 +77,7 @@ class TrainConfig:
     memory_rate: float = 1e-3
     fresh_memory: bool = True
     clip_kinds: dict[PromptKind, float] = field(default_factory=lambda: {"mask": 0.5, "box": 0.25, "click": 0.25})
-    lengths: ClipLengths = field(default_factory=ClipLengths)
+    lengths: tuple[tuple[int, float], ...] = ((3, 0.3), (5, 0.4), (8, 0.3))
     past: PastConfig = field(default_factory=PastConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     loss: LossConfig = field(default_factory=LossConfig)

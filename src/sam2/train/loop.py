@@ -173,10 +173,9 @@ class _Streams:
         config = self.run.config
         return clip_batches(
             self.cache,
-            ClipConfig(image_size=size, masks=config.clip_masks),
+            ClipConfig(image_size=size, masks=config.clip_masks, lengths=config.lengths),
             batch_size=max(1, round(config.clips_at(size) / parallel.world_size())),
             seed=(config.seed, parallel.rank(), _CLIPS),
-            lengths=config.lengths,
             first=first,
             workers=config.workers,
             pin=config.device.startswith("cuda"),

@@ -102,7 +102,7 @@ def validate_tracking(model: SAM2Base, data: PackedData, *, clips: int, frames: 
         images, masks = torch.from_numpy(clip.images)[None], torch.from_numpy(clip.masks)
         features = encode_clips(model, ClipBatch(images, masks[None]), config=config)
         first = as_mask_prompt(masks[0].to(model.device), model.image_size)
-        found = track(model, features, first, frames=frames, past=Past())
+        found = track(model, features, first, past=Past())
         ious = torch.stack([_overlap(model, found[t].logits, masks[t]) for t in range(1, frames)])
         tracked.append(float(ious.nanmean()))
         ends.append(float(ious[-1].nanmean()))

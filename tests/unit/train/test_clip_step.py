@@ -63,7 +63,7 @@ def contexts_of(model, frames, past):
     with torch.no_grad():
         first = as_mask_prompt(batch.masks[0, 0], 256)
         correct = lambda t, logits: PromptBatch(torch.full((2, 1, 2), 9.0), torch.ones(2, 1, dtype=torch.int32))  # noqa: E731
-        track(model, features, first, frames=frames, past=past, correct=correct)
+        track(model, features, first, past=past, correct=correct)
     del model.fuse_memory
     return asked
 

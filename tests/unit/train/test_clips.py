@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sam2.train.data.clips import ClipConfig, ClipSampler
-from sam2.train.data.loader import ClipLengths, clip_batches
+from sam2.train.data.loader import clip_batches
 from sam2.train.data.motion import Camera, Flight, Wobble, wander
 from sam2.train.data.pack import open_packed, pack
 
@@ -104,15 +104,15 @@ def test_clips_without_cut_outs_are_photos_under_a_camera(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_of_clips_can_be_taken_up_anywhere(cache, workers):
-    lengths = ClipLengths(frames=((2, 0.5), (3, 0.5)))
+    config = replace(CONFIG, image_size=64, lengths=((2, 0.5), (3, 0.5)))
 
     def stream(first):
-        options = {"batch_size": 2, "seed": (5, 0), "lengths": lengths, "workers": workers}
-        return clip_batches(cache, replace(CONFIG, image_size=64), first=first, **options)
+        options = {"batch_size": 2, "seed": (5, 0), "workers": workers}
+        return clip_batches(cache, config, first=first, **options)
 
     numbered = [batch for batch, _ in zip(stream(0), range(6), strict=False)]
     assert {batch.images.shape[1] for batch in numbered} == {2, 3}
-    assert [batch.images.shape[1] for batch in numbered] == [lengths.of(number, 5) for number in range(6)]
+    assert [batch.images.shape[1] for batch in numbered] == [config.length_of(number, 5) for number in range(6)]
     later = next(iter(stream(4)))
     assert later.images.equal(numbered[4].images)
     assert later.masks.equal(numbered[4].masks)

@@ -24,6 +24,7 @@ class ClipConfig:
     Attributes:
         image_size: S, the side of the frames in pixels.
         frames: T, their number.
+        lengths: (number of frames, probability) to be drawn from instead, batch by batch.
         masks: K, objects that are followed.
         pasted: probability of 0, 1, 2 ... cut-outs.
         twin_share, kin_share: cut-outs after the first that show the same object again in other colours, or one
@@ -34,6 +35,7 @@ class ClipConfig:
 
     image_size: int = 256
     frames: int = 6
+    lengths: tuple[tuple[int, float], ...] = ()
     masks: int = 3
     pasted: tuple[float, ...] = (0.1, 0.3, 0.35, 0.25)
     twin_share: float = 0.2
@@ -41,6 +43,14 @@ class ClipConfig:
     crossing_share: float = 0.4
     min_area: float = 0.006
     stills: SampleConfig = field(default_factory=SampleConfig)
+
+    def length_of(self, number: int, seed: int) -> int:
+        """The frames of the clips in batch ``number``."""
+        if not self.lengths:
+            return self.frames
+        shares = np.array([share for _, share in self.lengths])
+        choice = np.random.default_rng([seed, number]).choice(len(shares), p=shares / shares.sum())
+        return self.lengths[int(choice)][0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,19 +58,6 @@ class ClipBatch:
     masks: Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipLengths:
-    """Numbers of frames with their probabilities; all processes draw the same."""
-
-    frames: tuple[tuple[int, float], ...] = ((3, 0.3), (5, 0.4), (8, 0.3))
-
-    def of(self, number: int, seed: int) -> int:
-        """The frames of batch ``number``."""
-        shares = [share for _, share in self.frames]
-        choice = np.random.default_rng([seed, number]).choice(len(self.frames), p=np.array(shares) / sum(shares))
-        return self.frames[int(choice)][0]
-
-
 class _Batches(IterableDataset):
     """Batches of stills, or of clips where ``config`` is that of clips."""
 
@@ -82,32 +69,31 @@ class _Batches(IterableDataset):
         *,
         seed: Sequence[int],
         first: int,
-        lengths: ClipLengths | None = None,
     ) -> None:
         self.folder, self.config, self.batch_size = folder, config, batch_size
-        self.seed, self.first, self.lengths = seed, first, lengths
+        self.seed, self.first = seed, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         info = get_worker_info()
         if info is not None:
             cv2.setNumThreads(0)
             _leave_signals_to_the_run()
-        data, samplers = open_packed(self.folder), {}
+        data = open_packed(self.folder)
+        samplers: dict[int, Sampler | ClipSampler] = {}
         # The loader takes one batch of each worker in turn.
         for number in itertools.count(self.first + (info.id if info else 0), info.num_workers if info else 1):
             rng = np.random.default_rng([*self.seed, number])
-            frames = self.lengths.of(number, self.seed[0]) if self.lengths is not None else 0
+            frames = self.config.length_of(number, self.seed[0]) if isinstance(self.config, ClipConfig) else 1
             if frames not in samplers:
                 samplers[frames] = self._sampler(data, frames)
-            sampler = samplers[frames]
-            samples = [sampler.draw(rng) for _ in range(self.batch_size)]
+            samples = [samplers[frames].draw(rng) for _ in range(self.batch_size)]
             images = torch.from_numpy(np.stack([s.images if isinstance(s, Clip) else s.image for s in samples]))
             yield images, torch.from_numpy(np.stack([sample.masks for sample in samples]))
 
     def _sampler(self, data: PackedData, frames: int) -> Sampler | ClipSampler:
         if isinstance(self.config, SampleConfig):
             return Sampler(data, self.config)
-        return ClipSampler(data, replace(self.config, frames=frames or self.config.frames))
+        return ClipSampler(data, replace(self.config, frames=frames))
 
 
 def _leave_signals_to_the_run() -> None:
@@ -142,13 +128,12 @@ def clip_batches(
     *,
     batch_size: int,
     seed: Sequence[int],
-    lengths: ClipLengths | None = None,
     first: int = 0,
     workers: int = 1,
     pin: bool = False,
 ) -> Iterator[ClipBatch]:
-    """The same of clips, ``config.frames`` long or as ``lengths`` draws them by number and ``seed[0]``."""
-    source = _Batches(Path(folder), config, batch_size, seed=seed, first=first, lengths=lengths)
+    """The same of clips. Their length follows from a batch's number and ``seed[0]`` alone."""
+    source = _Batches(Path(folder), config, batch_size, seed=seed, first=first)
     for images, masks in _loader(source, workers=workers, pin=pin):
         yield ClipBatch(images, masks)
 
