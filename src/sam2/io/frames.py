@@ -1,4 +1,4 @@
-"""``open_frames``: anything that holds frames, as a :class:`FrameSource`; ``stream_frames``: the same, one after another."""
+"""``open_frames``: anything that holds frames as a :class:`FrameSource`; ``stream_frames``: the same one by one."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ _DEPTH = 4
 _POLL_SECONDS = 0.1
 
 
-def ahead(items: Iterator[T], *, depth: int = _DEPTH) -> Iterator[T]:
+def ahead(items: Iterator[T], *, depth: int = _DEPTH) -> Generator[T, None, None]:
     """The same items in the same order, up to ``depth`` of them made early by a thread.
 
     An error of ``items`` is raised where its item would have come. Closing the generator ends the thread and closes

@@ -1,7 +1,7 @@
 """What every source of frames offers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 
 import numpy as np
@@ -38,7 +38,7 @@ class FrameSource(ABC):
             raise IndexError(f"frame {index} is not in 0..{self.num_frames - 1}")
         return self._checked(index, self._decode(index))
 
-    def read(self, start: int, stop: int, step: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def read(self, start: int, stop: int, step: int = 1) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
         """(index, frame) in the order of ``range(start, stop, step)``, decoded ahead by a thread.
 
         Raises:

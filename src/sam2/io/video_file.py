@@ -114,7 +114,8 @@ class VideoFile(FrameSource):
             yield
         except (av.FFmpegError, EOFError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise ValueError(f"{self.name} {what}: {reason}") from error
+            cut = "; it may be cut off" if isinstance(error, av.InvalidDataError) else ""
+            raise ValueError(f"{self.name} {what}: {reason}{cut}") from error
 
 
 class _Reader:

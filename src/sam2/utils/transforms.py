@@ -111,7 +111,7 @@ class SAM2Transforms(nn.Module):
 
 
 def frame_to_pixels(frame: np.ndarray, size: int) -> Float[Tensor, "3 S S"]:
-    """One video frame [H, W, 3] uint8 as normalised pixels, by the official folder route: PIL's bicubic resize of bytes.
+    """One video frame [H, W, 3] uint8 as normalised pixels, by the official folder route: PIL, bicubic, on bytes.
 
     The aspect ratio is not kept, as officially.
     """
