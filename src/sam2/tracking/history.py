@@ -134,9 +134,10 @@ class History:
         self._file.seek(place.offset)
         content = self._file.read(place.length)
         count = 2 + place.channels
-        exact = torch.from_numpy(np.frombuffer(content, np.float32, count).copy())
+        exact = torch.from_numpy(np.array(np.frombuffer(content, np.float32, count), np.float32))
         shape = (-1, 1, 1, place.side, place.side)
-        masks = np.frombuffer(zlib.decompress(content[4 * count :]), np.float16).astype(np.float32).reshape(shape)
+        halves = np.frombuffer(zlib.decompress(content[4 * count :]), np.float16)
+        masks = np.array(halves, np.float32).reshape(shape)
         logits = torch.from_numpy(masks[0])
         raw = torch.from_numpy(masks[1]) if place.filled else logits
         return FrameOutput(logits, raw, exact[None, :1], exact[None, 1:2], exact[None, 2:])

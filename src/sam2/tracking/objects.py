@@ -25,8 +25,8 @@ class ObjectTrack:
 
     obj_id: int
     bank: MemoryBank
-    prompts: dict[int, FramePrompt] = field(default_factory=dict)
-    drafts: dict[int, Draft] = field(default_factory=dict)
+    prompts: dict[int, FramePrompt] = field(default_factory=dict[int, FramePrompt])
+    drafts: dict[int, Draft] = field(default_factory=dict[int, Draft])
 
     @property
     def prompted_frames(self) -> list[int]:

@@ -119,7 +119,7 @@ def _go(
             outputs.update(ready)
             yield frame, {track.obj_id: outputs[track.obj_id] for track in tracks}
     finally:
-        reader.close()  # type: ignore[attr-defined]  # a generator
+        reader.close()
 
 
 def _put_aside(pending: History, frame: int, outputs: Outputs) -> None:

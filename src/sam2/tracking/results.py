@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +48,7 @@ class FrameResult:
     @cached_property
     def masks(self) -> Bool[Tensor, "n H W"]:
         """Where each object is."""
-        return cast(Tensor, self.logits)[:, 0] > 0
+        return self.logits[:, 0] > 0
 
     @cached_property
     def boxes(self) -> Int[Tensor, "n 4"]:
@@ -65,7 +64,7 @@ class FrameResult:
         """The mask of one object; ``KeyError`` if it is not in this result."""
         if obj_id not in self.obj_ids:
             raise KeyError(f"obj_id {obj_id} is not among {list(self.obj_ids)}")
-        return cast(Tensor, self.masks)[self.obj_ids.index(obj_id)]
+        return self.masks[self.obj_ids.index(obj_id)]
 
     def as_tuple(self) -> tuple[int, list[int], Tensor]:
         """The official form: (frame_idx, obj_ids, logits [n, 1, H, W])."""

@@ -189,7 +189,9 @@ class SessionState:
         """The public form of one frame's outputs by object."""
         device, side = self.model.device, self.model.low_res_size
         nothing = torch.full((1, 1, side, side), NO_OBJ_SCORE, device=device)
-        logits, scores, ious = [], [], []
+        logits: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
+        ious: list[torch.Tensor] = []
         for output in outputs.values():
             shown = None if output is None else output.logits
             logits.append(nothing if shown is None else shown.to(device))

@@ -108,7 +108,7 @@ def step_together(sessions: Sequence["VideoSession"], frames: Sequence[Any]) -> 
         for session in sessions:
             session.commit()
         encoded = model.encode_image(torch.stack(pixels))
-        works = []
+        works: list[Work] = []
         for row, session in enumerate(sessions):
             index = session.advance_stream(encoded[row : row + 1])
             tracks = [track for track in session.tracks.values() if track.bank.prompted]
@@ -152,7 +152,7 @@ def propagate_together(sessions: Sequence["VideoSession"]) -> Iterator[tuple[int
                 yield i, result
     finally:
         for reader in readers:
-            reader.close()  # type: ignore[attr-defined]  # generators
+            reader.close()
 
 
 def _shared_model(sessions: Sequence["VideoSession"]) -> SAM2Base:

@@ -5,8 +5,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .masks import connected_components, fill_holes, mask_boxes
+from .video_frames import load_video_frames
 
-__all__ = ["concat_points", "fill_holes_in_mask_scores", "get_connected_components", "mask_to_box"]
+__all__ = [
+    "concat_points",
+    "fill_holes_in_mask_scores",
+    "get_connected_components",
+    "load_video_frames",
+    "mask_to_box",
+]
 
 _FILLED = 0.1
 

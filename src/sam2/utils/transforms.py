@@ -111,11 +111,15 @@ class SAM2Transforms(nn.Module):
 
 
 def frame_to_pixels(frame: np.ndarray, size: int) -> Float[Tensor, "3 S S"]:
-    """One video frame [H, W, 3] uint8 as normalised pixels, by the official folder route: PIL, bicubic, on bytes.
+    """One video frame [H, W, 3] uint8 as normalised pixels, by the official folder route; see :func:`unit_frame`."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+    return unit_frame(frame, size).sub_(mean).div_(std)
 
-    The aspect ratio is not kept, as officially.
+
+def unit_frame(frame: np.ndarray, size: int) -> Float[Tensor, "3 S S"]:
+    """One video frame [H, W, 3] uint8 in 0..1 at ``size`` x ``size``: resized by PIL, bicubic, on bytes.
+
+    Officially so for folders of images; the aspect ratio is not kept.
     """
     picture = Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC)
-    unit = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
-    return unit.sub_(mean).div_(std)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
