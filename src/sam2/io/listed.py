@@ -1,7 +1,6 @@
 """Frames that lie there one by one: arrays, tensors, and folders of images."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
-def natural_key(name: str) -> Sequence[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts digits as numbers, the rest without regard to case."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import av
 import numpy as np
+from av.error import FFmpegError, InvalidDataError
 from numpy.typing import NDArray
 
 from sam2.io.source import FrameSource
@@ -112,9 +113,9 @@ class VideoFile(FrameSource):
         """Errors of FFmpeg as one sentence."""
         try:
             yield
-        except (av.FFmpegError, EOFError) as error:
+        except (FFmpegError, EOFError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            cut = "; it may be cut off" if isinstance(error, av.InvalidDataError) else ""
+            cut = "; it may be cut off" if isinstance(error, InvalidDataError) else ""
             raise ValueError(f"{self.name} {what}: {reason}{cut}") from error
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 CODECS = {
@@ -88,13 +91,11 @@ class VideoWriter:
         if frame.shape[:2] != self.size:
             raise ValueError(f"frame must have (height, width) {self.size}, got {frame.shape[:2]}")
         with self._errors():
-            if self._container is None:
-                self._open(self.size)
+            container = self._container or self._open(self.size)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgba" if self.alpha else "rgb24")
             picture.pts = self.num_frames
             picture.time_base = 1 / self.rate
-            for packet in self._stream.encode(picture):
-                self._container.mux(packet)
+            container.mux(self._stream.encode(picture))
         self.num_frames += 1
 
     def close(self) -> None:
@@ -104,8 +105,7 @@ class VideoWriter:
         container, self._container = self._container, None
         with self._errors():
             try:
-                for packet in self._stream.encode():
-                    container.mux(packet)
+                container.mux(self._stream.encode())
             finally:
                 container.close()
             self._partial.replace(self.path)
@@ -122,20 +122,21 @@ class VideoWriter:
         with contextlib.suppress(OSError):  # the first error is the one to be told
             self.close()
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _open(self, size: tuple[int, int]) -> Any:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._partial), "w")
         self._stream = self._container.add_stream(self.codec, rate=self.rate, options=OPTIONS.get(self.codec, {}))
         self._stream.height, self._stream.width = (side + side % 2 for side in size)
         self._stream.pix_fmt = "yuva420p" if self.alpha else "yuv420p"
+        return self._container
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             if self._container is not None:
-                with contextlib.suppress(av.FFmpegError, OSError):
+                with contextlib.suppress(FFmpegError, OSError):
                     self._container.close()
             self._container = None
             with contextlib.suppress(OSError):
@@ -146,8 +147,8 @@ class VideoWriter:
 
 def _first_codec(names: tuple[str, ...]) -> str:
     for name in names:
-        with contextlib.suppress(av.codec.codec.UnknownCodecError):
-            av.codec.Codec(name, "w")
+        with contextlib.suppress(UnknownCodecError):
+            Codec(name, "w")
             return name
     raise OSError(f"this build of PyAV has none of the encoders {', '.join(names)}: install PyAV from PyPI")
 

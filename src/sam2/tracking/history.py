@@ -1,16 +1,14 @@
 """What an editor needs of the past: every frame's masks and scores, in a budget of memory, the rest on disk."""
 
-import tempfile
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import IO
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sam2.tracking.records import FrameOutput
+from sam2.tracking.scratch import ScratchFile
 
 DEFAULT_BUDGET = 32 * 2**20
 _LEVEL = 1
@@ -19,11 +17,9 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an output lies in the file, and how to read it."""
+class _Form:
+    """How to read an output from the file."""
 
-    offset: int
-    length: int
     side: int
     channels: int
     filled: bool
@@ -44,12 +40,10 @@ class History:
         if budget < 0:
             raise ValueError(f"budget must be at least 0 bytes, got {budget}")
         self.budget = budget
-        self._folder = folder
         self._in_memory: OrderedDict[Key, FrameOutput] = OrderedDict()
         self._bytes = 0
-        self._on_disk: dict[Key, _Place] = {}
-        self._file: IO[bytes] | None = None
-        self._end = 0
+        self._on_disk: dict[Key, _Form] = {}
+        self._file: ScratchFile[Key] = ScratchFile(folder)
 
     def __len__(self) -> int:
         return len(self._in_memory) + len(self._on_disk)
@@ -61,6 +55,11 @@ class History:
     def bytes_in_memory(self) -> int:
         """Bytes that outputs take in memory now."""
         return self._bytes
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of the temporary file."""
+        return self._file.size
 
     def put(self, obj_id: int, frame: int, output: FrameOutput) -> None:
         """Keep an output with masks, in the place of an earlier one.
@@ -84,15 +83,15 @@ class History:
         key = (obj_id, frame)
         if key in self._in_memory:
             return self._in_memory[key]
-        place = self._on_disk.get(key)
-        return None if place is None else self._read(place)
+        form = self._on_disk.get(key)
+        return None if form is None else self._read(key, form)
 
     def frames(self, obj_id: int) -> list[int]:
         """Frames that are known of an object, in ascending order."""
         return sorted({frame for of, frame in (*self._in_memory, *self._on_disk) if of == obj_id})
 
     def delete(self, obj_id: int, frame: int | None = None) -> None:
-        """Forget one frame of an object, or all of them. Space in the file is not given back."""
+        """Forget one frame of an object, or all of them."""
         keys = (
             [(obj_id, frame)]
             if frame is not None
@@ -102,15 +101,14 @@ class History:
             gone = self._in_memory.pop(key, None)
             self._bytes -= 0 if gone is None else gone.num_bytes
             self._on_disk.pop(key, None)
+            self._file.delete(key)
 
     def clear(self) -> None:
         """Forget everything and give the file back."""
         self._in_memory.clear()
         self._on_disk.clear()
-        self._bytes = self._end = 0
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._bytes = 0
+        self._file.clear()
 
     def _spill(self, key: Key, output: FrameOutput) -> None:
         if output.logits is None or output.raw is None:
@@ -119,27 +117,17 @@ class History:
         arrays = [output.logits.half(), *([output.raw.half()] if filled else [])]
         masks = zlib.compress(b"".join(_bytes_of(x) for x in arrays), _LEVEL)
         exact = b"".join(_bytes_of(x.float()) for x in (output.iou, output.object_score, output.pointer))
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="sam2-history-", dir=self._folder)  # noqa: SIM115
-        self._file.seek(self._end)
-        self._file.write(exact + masks)
-        self._file.flush()
-        length = len(exact) + len(masks)
-        side, channels = output.logits.shape[-1], output.pointer.shape[-1]
-        self._on_disk[key] = _Place(self._end, length, side, channels, filled)
-        self._end += length
+        self._file.write(key, exact + masks)
+        self._on_disk[key] = _Form(output.logits.shape[-1], output.pointer.shape[-1], filled)
 
-    def _read(self, place: _Place) -> FrameOutput:
-        assert self._file is not None
-        self._file.seek(place.offset)
-        content = self._file.read(place.length)
-        count = 2 + place.channels
-        exact = torch.from_numpy(np.array(np.frombuffer(content, np.float32, count), np.float32))
-        shape = (-1, 1, 1, place.side, place.side)
-        halves = np.frombuffer(zlib.decompress(content[4 * count :]), np.float16)
-        masks = np.array(halves, np.float32).reshape(shape)
-        logits = torch.from_numpy(masks[0])
-        raw = torch.from_numpy(masks[1]) if place.filled else logits
+    def _read(self, key: Key, form: _Form) -> FrameOutput:
+        content = self._file.read(key)
+        count = 2 + form.channels
+        exact = torch.frombuffer(bytearray(content[: 4 * count]), dtype=torch.float32)
+        halves = torch.frombuffer(bytearray(zlib.decompress(content[4 * count :])), dtype=torch.float16)
+        masks = halves.float().reshape(-1, 1, 1, form.side, form.side)
+        logits = masks[0]
+        raw = masks[1] if form.filled else logits
         return FrameOutput(logits, raw, exact[None, :1], exact[None, 1:2], exact[None, 2:])
 
 
