@@ -8,6 +8,7 @@ from sam2.cli.doctor import doctor
 from sam2.cli.evaluate import app as evaluate_app
 from sam2.cli.image import image
 from sam2.cli.models import app as models_app
+from sam2.cli.video.command import video
 
 app = typer.Typer(
     name="sam2",
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(image)
+app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="eval")
 app.command()(doctor)

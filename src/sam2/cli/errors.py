@@ -1,6 +1,6 @@
 """The one place where the command line meets errors: one line on stderr and an exit status, never a traceback.
 
-Exit status 0: done; 1: some of the inputs failed; 2: wrong usage, or nothing could be done; 130: Ctrl-C.
+Exit status 0: done; 1: some of the inputs failed; 2: wrong usage, or it could not be done; 130: Ctrl-C.
 """
 
 import os
@@ -17,6 +17,10 @@ DEBUG_VARIABLE = "SAM2_DEBUG"
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError)
 # Raised by packages that are only imported when needed, hence known by name.
 _EXPECTED_NAMES = {"SafetensorError", "OutOfMemoryError", "UnidentifiedImageError", "UnpicklingError"}
+
+
+class Interrupted(Exception):
+    """Ctrl-C was heeded in good order; the message says what was kept."""
 
 
 class OutputError(OSError):
@@ -45,6 +49,9 @@ def report(error: BaseException) -> int:
     """Say on stderr what happened and return the exit status for it."""
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         traceback.print_exception(error)
+    if isinstance(error, Interrupted):
+        say(str(error))
+        return INTERRUPTED
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
         say("interrupted")
         return INTERRUPTED

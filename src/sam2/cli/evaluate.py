@@ -1,14 +1,13 @@
 """``sam2 eval``: scores of a model on data sets with known masks."""
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from sam2.cli.image import Device, Dtype, Model
+from sam2.cli.progress import progress
 
 if TYPE_CHECKING:  # imports torch
     from sam2.eval.clicks import ClickScores
@@ -76,8 +75,8 @@ def clicks(
     typer.echo(_row(["data set", "objects", "box", *_click_titles(max_clicks), *_noc_titles()]))
     scores: dict[str, ClickScores] = {}
     for name, images in examples.items():
-        with _counted(name, images) as counted:
-            scores[name] = evaluate_clicks(loaded, counted, clicks=max_clicks)
+        with progress(name) as advance:
+            scores[name] = evaluate_clicks(loaded, _counted(images, advance), clicks=max_clicks)
         typer.echo(_score_row(name, scores[name], max_clicks))
     if json_path is not None:
         from sam2.cli.outputs import json_bytes, write_whole
@@ -115,15 +114,8 @@ def _record(scores: "ClickScores") -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _counted(title: str, items: Iterable[T]) -> Iterator[Iterable[T]]:
-    """``items``, counted on the terminal where there is one."""
-    if not sys.stderr.isatty():
-        yield items
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield bar.track(items, total=None, description=title)
+def _counted(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
+    """``items``; each is counted when the next one is asked for."""
+    for item in items:
+        yield item
+        advance()

@@ -1,10 +1,9 @@
 """``sam2 image``: the options, and the loop over the inputs that survives bad ones."""
 
 import math
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from sam2.cli.errors import DONE, FAILED, SOME_FAILED, OutputError, describe, is_expected, say
 from sam2.cli.inputs import find_images
+from sam2.cli.progress import progress
 from sam2.cli.prompts import ObjectPrompt, parse_prompts
 
 if TYPE_CHECKING:  # these import torch
@@ -132,7 +132,7 @@ def _segment_all(
 
     started, failed = time.perf_counter(), 0
     lines: list[str] = []
-    with _progress(paths) as advance:
+    with progress("segmenting", len(paths)) if len(paths) > 1 else nullcontext(lambda: None) as advance:
         for path, stem in zip(paths, output_stems(paths), strict=True):
             try:
                 found = segment_file(predictor, path, stem, prompts, settings)
@@ -158,18 +158,3 @@ def _summarise(total: int, failed: int, seconds: float, output: Path) -> None:
     trouble = f", {failed} failed" if failed else ""
     where = f": results in {output}" if done else ""
     typer.echo(f"{images}, {done} done{trouble} in {seconds:.1f} s{where}")
-
-
-@contextmanager
-def _progress(paths: Sequence[Path]) -> Iterator:
-    """A function to call after each image; it moves a bar where somebody is looking and there is something to see."""
-    if len(paths) < 2 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=len(paths))
-        yield lambda: bar.advance(task)

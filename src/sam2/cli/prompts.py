@@ -12,6 +12,8 @@ from pathlib import Path
 
 Box = tuple[float, float, float, float]
 
+REVERSED_BOX = "x0,y0 must be left of and above x1,y1 (corners, not width and height)"
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectPrompt:
@@ -54,18 +56,18 @@ def parse_prompts(points: Sequence[str], boxes: Sequence[str], masks: Sequence[s
     if not (points or boxes or masks):
         raise ValueError("nothing to segment: give --point x,y[,label], --box x0,y0,x1,y1 or --mask FILE")
     drafts: dict[int, _Draft] = {}
-    unnamed = sum(_split_name("--box", text)[0] is None for text in boxes)
-    unnamed_masks = sum(_split_name("--mask", text)[0] is None for text in masks)
+    unnamed = sum(split_name("--box", text)[0] is None for text in boxes)
+    unnamed_masks = sum(split_name("--mask", text)[0] is None for text in masks)
     several = "boxes" if unnamed > 1 else "masks" if unnamed_masks > 1 else None
 
     for text in points:
-        name, value = _split_name("--point", text)
+        name, value = split_name("--point", text)
         if name is None and several:
             raise ValueError(
                 f"--point {text}: there are several {several}, say which object the point belongs to, as in "
                 f"--point 2@{value}"
             )
-        x, y, label = _parse_point(text, value)
+        x, y, label = parse_point(text, value)
         draft = drafts.setdefault(name or 1, _Draft())
         draft.points.append((x, y))
         draft.labels.append(label)
@@ -73,7 +75,7 @@ def parse_prompts(points: Sequence[str], boxes: Sequence[str], masks: Sequence[s
         draft = drafts.setdefault(object_id, _Draft())
         if draft.box is not None:
             raise ValueError(f"--box {text}: object {object_id} has two boxes; name another one, as in --box 9@{value}")
-        draft.box = _parse_box(text, value)
+        draft.box = parse_box(text, value)
     for object_id, text, value in _numbered("--mask", masks):
         draft = drafts.setdefault(object_id, _Draft())
         if draft.mask is not None:
@@ -92,14 +94,14 @@ def _numbered(option: str, texts: Sequence[str]) -> list[tuple[int, str, str]]:
     numbered = []
     count = 0
     for text in texts:
-        name, value = _split_name(option, text)
+        name, value = split_name(option, text)
         if name is None:
             count += 1
         numbered.append((name or count, text, value))
     return numbered
 
 
-def _split_name(option: str, text: str) -> tuple[int | None, str]:
+def split_name(option: str, text: str) -> tuple[int | None, str]:
     """The object id in ``N@value`` (None without one) and the value."""
     name, at, value = text.partition("@")
     if not at or (option == "--mask" and not re.fullmatch(r"[+-]?\d+", name.strip())):
@@ -109,7 +111,8 @@ def _split_name(option: str, text: str) -> tuple[int | None, str]:
     return int(name), value
 
 
-def _parse_point(text: str, value: str) -> tuple[float, float, int]:
+def parse_point(text: str, value: str) -> tuple[float, float, int]:
+    """x, y and label of ``x,y[,label]``; ``text`` is what was typed, for the error."""
     parts = value.split(",")
     if len(parts) not in (2, 3):
         raise ValueError(f"--point {text}: expected x,y or x,y,label, got {len(parts)} value(s)")
@@ -120,13 +123,14 @@ def _parse_point(text: str, value: str) -> tuple[float, float, int]:
     return x, y, int(label)
 
 
-def _parse_box(text: str, value: str) -> Box:
+def parse_box(text: str, value: str) -> Box:
+    """The corners in ``x0,y0,x1,y1``; ``text`` is what was typed, for the error."""
     parts = value.split(",")
     if len(parts) != 4:
         raise ValueError(f"--box {text}: expected x0,y0,x1,y1, got {len(parts)} value(s)")
     x0, y0, x1, y1 = (_parse_number("--box", text, part) for part in parts)
     if x1 <= x0 or y1 <= y0:
-        raise ValueError(f"--box {text}: x0,y0 must be left of and above x1,y1 (corners, not width and height)")
+        raise ValueError(f"--box {text}: {REVERSED_BOX}")
     return x0, y0, x1, y1
 
 
@@ -138,3 +142,32 @@ def _parse_number(option: str, text: str, part: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{option} {text}: coordinates must be finite, got {part.strip()!r}")
     return number
+
+
+def strays(prompt: ObjectPrompt, width: int, height: int) -> list[str]:
+    """What lies outside a picture of this size, in words: such points and boxes are accepted, but seldom meant."""
+    corners = [prompt.box[:2], prompt.box[2:]] if prompt.box is not None else []
+    found = []
+    for what, places, right, bottom in (
+        ("point", prompt.points, width - 1, height - 1),
+        ("box corner", corners, width, height),
+    ):
+        for x, y in places:
+            if not (0 <= x <= right and 0 <= y <= bottom):
+                found.append(f"{what} {x:g},{y:g} of object {prompt.object_id} lies outside")
+    return found
+
+
+def plain(number: float) -> float | int:
+    """Whole numbers as people wrote them, without a ``.0``."""
+    return int(number) if float(number).is_integer() else number
+
+
+def point_records(prompt: ObjectPrompt) -> list[list[float | int]]:
+    """The points as JSON has them: [x, y, label] each."""
+    return [[*map(plain, point), label] for point, label in zip(prompt.points, prompt.labels, strict=True)]
+
+
+def box_record(prompt: ObjectPrompt) -> list[float | int] | None:
+    """The box as JSON has it."""
+    return None if prompt.box is None else [plain(value) for value in prompt.box]

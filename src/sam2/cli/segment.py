@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sam2.cli.errors import say
+from sam2.cli.masks import read_mask_file, tight_box
 from sam2.cli.outputs import jpeg_bytes, json_bytes, png_bytes, write_whole
-from sam2.cli.prompts import ObjectPrompt
+from sam2.cli.prompts import ObjectPrompt, box_record, point_records, strays
 from sam2.image import Prompts
 from sam2.interop.rle import encode_mask
 from sam2.io.images import Scale, read_image
@@ -71,7 +72,10 @@ def segment_file(
     """
     image = read_image(path, scale=settings.scale)
     _warn_of_strays(path, image, prompts)
-    mask_inputs = [_read_mask_prompt(prompt, path, image) for prompt in prompts]
+    size = (image.shape[0], image.shape[1])
+    mask_inputs = [
+        None if prompt.mask is None else read_mask_file(prompt.mask, size=size, owner=path) for prompt in prompts
+    ]
     found = _segment(predictor, image, prompts, mask_inputs, settings)
     _write(path, stem, image, found, settings)
     return found
@@ -111,33 +115,11 @@ def _segment(
     return [found[row] for row in range(len(prompts))]
 
 
-def _read_mask_prompt(prompt: ObjectPrompt, path: Path, image: np.ndarray) -> np.ndarray | None:
-    """The mask file as bool [h, w]; None where there is none."""
-    if prompt.mask is None:
-        return None
-    mask = read_image(prompt.mask).max(axis=2)
-    if mask.shape != image.shape[:2]:
-        raise ValueError(
-            f"--mask {prompt.mask} is {mask.shape[1]}x{mask.shape[0]}, {path} is {image.shape[1]}x{image.shape[0]}"
-        )
-    return mask > 127
-
-
 def _warn_of_strays(path: Path, image: np.ndarray, prompts: Sequence[ObjectPrompt]) -> None:
-    """Points and boxes beyond the image are accepted, but seldom meant."""
     height, width = image.shape[:2]
     for prompt in prompts:
-        corners = [prompt.box[:2], prompt.box[2:]] if prompt.box is not None else []
-        for what, places, right, bottom in (
-            ("point", prompt.points, width - 1, height - 1),
-            ("box corner", corners, width, height),
-        ):
-            for x, y in places:
-                if not (0 <= x <= right and 0 <= y <= bottom):
-                    say(
-                        f"warning: {path} is {width}x{height}: {what} {x:g},{y:g} of object {prompt.object_id} "
-                        "lies outside"
-                    )
+        for text in strays(prompt, width, height):
+            say(f"warning: {path} is {width}x{height}: {text}")
 
 
 def _write(path: Path, stem: str, image: np.ndarray, found: Sequence[Found], settings: Settings) -> None:
@@ -187,14 +169,9 @@ def _record(path: Path, stem: str, image: np.ndarray, found: Sequence[Found], se
 
 
 def _mask_record(mask: np.ndarray, iou: float, name: str | None) -> dict[str, Any]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    bbox = [0, 0, 0, 0]
-    if len(rows):
-        x, y = int(columns[0]), int(rows[0])
-        bbox = [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
     return {
         "mask": name,
-        "bbox": bbox,
+        "bbox": tight_box(mask),
         "area": int(mask.sum()),
         "predicted_iou": round(iou, 6),
         "segmentation": encode_mask(mask),
@@ -202,14 +179,8 @@ def _mask_record(mask: np.ndarray, iou: float, name: str | None) -> dict[str, An
 
 
 def _prompt_record(prompt: ObjectPrompt) -> dict[str, Any]:
-    points = [[*map(_plain, point), label] for point, label in zip(prompt.points, prompt.labels, strict=True)]
     return {
-        "points": points,
-        "box": [_plain(value) for value in prompt.box] if prompt.box is not None else None,
+        "points": point_records(prompt),
+        "box": box_record(prompt),
         "mask": str(prompt.mask) if prompt.mask is not None else None,
     }
-
-
-def _plain(number: float) -> float | int:
-    """Whole numbers as people wrote them, without a ``.0``."""
-    return int(number) if number.is_integer() else number

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
     "sam2",
     "sam2 image",
+    "sam2 video",
     "sam2 models",
     "sam2 models list",
     "sam2 models pull",

@@ -1,0 +1,180 @@
+"""From what was asked to a run that can start, or go on: the video, the journal, the model, the session."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import sam2
+from sam2.cli.errors import say
+from sam2.cli.masks import check_size, read_mask_file
+from sam2.cli.prompts import strays
+from sam2.cli.video.journal import Journal
+from sam2.cli.video.legs import Span, plan_legs
+from sam2.cli.video.peek import PeekedFrames
+from sam2.cli.video.prompts import VideoPrompt, prompt_records, prompts_of
+from sam2.cli.video.resume import load_state
+from sam2.cli.video.run import Run, drop_leftovers, work_folder
+from sam2.cli.video.sinks import Job
+from sam2.interop.rle import decode_mask, encode_mask
+from sam2.io.frames import open_frames
+from sam2.io.listed import FolderFrames
+from sam2.tracking import VideoSession
+
+DEFAULT_FPS = 24.0
+"""For folders, which do not say how fast they are."""
+MAX_LABEL = 255
+"""Object ids that fit into a palette PNG."""
+_JOURNAL = "frames.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says.
+
+    Attributes:
+        explicit: names of options that were typed rather than left at their defaults.
+    """
+
+    clip: Path
+    output: Path
+    prompts: Sequence[VideoPrompt]
+    span: Span
+    formats: tuple[str, ...]
+    model: str
+    fps: float | None
+    explicit: frozenset[str]
+
+    @property
+    def stem(self) -> str:
+        """What the names of results begin with."""
+        resolved = self.clip.resolve()
+        return resolved.name if resolved.is_dir() else resolved.stem
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """What a run that goes on must have in common with its beginning."""
+        return {
+            "model": self.model,
+            "direction": self.span.direction,
+            "start": self.span.start,
+            "end": self.span.end,
+            "formats": list(self.formats),
+            "fps": self.fps,
+        }
+
+
+@contextmanager
+def open_run(asked: Asked, *, resume: bool, device: str | None, dtype: str) -> Iterator[Run]:
+    """A run that is ready to go; its files are closed at the end.
+
+    Raises:
+        ValueError: the video cannot be read or does not fit the prompts, or there is nothing to go on with.
+        FileNotFoundError: a file is missing.
+        OutputError: the journal cannot be written.
+    """
+    frames = PeekedFrames(open_frames(asked.clip))
+    try:
+        journal = _reopen(asked, frames) if resume else _begin(asked, frames)
+        try:
+            yield _prepare(asked, frames, journal, device=device, dtype=dtype)
+        finally:
+            journal.close()
+    finally:
+        frames.close()
+
+
+def _begin(asked: Asked, frames: PeekedFrames) -> Journal:
+    """Check the prompts against the video and start a journal."""
+    plan_legs(asked.prompts, asked.span, frames.num_frames)
+    too_large = [prompt.object_id for prompt in asked.prompts if prompt.object_id > MAX_LABEL]
+    if too_large and "masks" in asked.formats:
+        raise ValueError(f"object {too_large[0]}: the PNGs of --format masks hold object ids up to {MAX_LABEL}")
+    prompts = _with_masks_read(asked, frames)
+    for prompt in prompts:
+        for text in strays(prompt, frames.width, frames.height):
+            say(f"warning: {asked.clip} is {frames.width}x{frames.height}: on frame {prompt.frame} {text}")
+    work = work_folder(asked.output, asked.stem)
+    drop_leftovers(work)
+    work.mkdir(parents=True, exist_ok=True)
+    header = {
+        "video": asked.clip.resolve().name,
+        "width": frames.width,
+        "height": frames.height,
+        "num_frames": frames.num_frames,
+        **asked.settled,
+        "fps": asked.fps or frames.fps or DEFAULT_FPS,
+        "prompts": prompt_records(prompts),
+    }
+    return Journal(work / _JOURNAL, header)
+
+
+def _with_masks_read(asked: Asked, frames: PeekedFrames) -> list[VideoPrompt]:
+    """The prompts with mask files replaced by what is in them."""
+    size, found = (frames.height, frames.width), []
+    for prompt in asked.prompts:
+        if prompt.mask is not None:
+            mask = read_mask_file(prompt.mask, size=size, owner=asked.clip)
+            prompt = replace(prompt, mask=None, rle=encode_mask(mask))
+        elif prompt.rle is not None:
+            check_size(decode_mask(prompt.rle), size=size, name=f"the mask of {prompt.place}", owner=asked.clip)
+        found.append(prompt)
+    return found
+
+
+def _reopen(asked: Asked, frames: PeekedFrames) -> Journal:
+    """The journal of the interrupted run; what was typed again must not contradict it."""
+    path = work_folder(asked.output, asked.stem) / _JOURNAL
+    if not path.is_file():
+        raise ValueError(f"--resume: there is no interrupted run of {asked.clip} in {asked.output}")
+    journal = Journal(path)
+    try:
+        header = journal.header
+        if any(header[name] != getattr(frames, name) for name in ("width", "height", "num_frames")):
+            raise ValueError(f"--resume: {asked.clip} has another size or length than in the interrupted run")
+        typed = {"direction" if name in ("reverse", "both") else name for name in asked.explicit}
+        changed = [name for name, value in asked.settled.items() if name in typed and value != header[name]]
+        if asked.prompts and prompt_records(_with_masks_read(asked, frames)) != header["prompts"]:
+            changed.append("prompts")
+        if changed:
+            raise ValueError(
+                f"--resume: {changed[0]} differs from the interrupted run's: leave it out to go on, "
+                "or leave --resume out to start anew"
+            )
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _prepare(asked: Asked, frames: PeekedFrames, journal: Journal, *, device: str | None, dtype: str) -> Run:
+    """Load the model, and bring a session to where the journal ends."""
+    header = journal.header
+    prompts = prompts_of(header["prompts"], name=str(journal.path), folder=journal.path.parent)
+    legs = plan_legs(prompts, Span(header["direction"], header["start"], header["end"]), frames.num_frames)
+    session = VideoSession(sam2.load(header["model"], device=device, dtype=dtype), frames)
+    work = work_folder(asked.output, asked.stem)
+    rows = load_state(session, work, len(journal)) if len(journal) else 0
+    journal.truncate(rows)
+    if not rows:
+        add_prompts(session, prompts)
+    covered = sorted({frame for leg in legs for frame in leg.frames})
+    names = [path.stem for path in frames.source.paths] if isinstance(frames.source, FolderFrames) else []
+    job = Job(asked.output, work, asked.stem, header["fps"], names, prompts, covered)
+    return Run(session, frames, journal, legs, job)
+
+
+def add_prompts(session: VideoSession, prompts: Sequence[VideoPrompt]) -> None:
+    """Tell a session everything; a mask first, which points and a box then correct."""
+    for prompt in prompts:
+        if prompt.rle is not None:
+            session.add_mask(prompt.frame, prompt.object_id, decode_mask(prompt.rle))
+        if prompt.points or prompt.box is not None:
+            session.add_points(
+                prompt.frame,
+                prompt.object_id,
+                points=prompt.points or None,
+                labels=prompt.labels or None,
+                box=prompt.box,
+            )
