@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LONG = 1024
-"""Keys from which on two products a chunk of queries can beat the fused kernel of CPUs."""
+"""Keys from which on two bfloat16 products a chunk of queries beat the fused kernel of CPUs."""
 
 QUERIES_AT_ONCE = 256
 SCORES_AT_ONCE = 4 << 20
@@ -17,10 +17,9 @@ SCORES_AT_ONCE = 4 << 20
 def attend(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
     """softmax(q k^T / sqrt(d)) v for [B, heads, N, d] queries, [B, heads, M, d] keys and [B, heads, M, e] values.
 
-    A single row of queries serves all rows of keys. PyTorch's own kernel everywhere but in inference on CPUs with long
-    sequences, in bfloat16, where it reaches less than half of the machine's matrix throughput, and with values narrower
-    than keys, which it does not fuse (benchmarks/README.md): there row by row in chunks of queries. In bfloat16 scores
-    are rounded before the softmax.
+    A single row of queries serves all rows of keys. PyTorch's own kernel everywhere but in bfloat16 inference on CPUs
+    with long sequences, where it reaches less than half of the machine's matrix throughput (benchmarks/README.md):
+    there row by row in chunks of queries, scores rounded to bfloat16 before the softmax.
     """
     if dropout == 0.0 and chunks_pay(query, key, value):
         return _in_chunks(query, key, value)
@@ -33,8 +32,7 @@ def chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:
     # A graph that is traced or differentiated is better off with one operation.
     return (
         query.device.type == "cpu"
-        and query.dtype == key.dtype == value.dtype
-        and (query.dtype == torch.bfloat16 or (query.dtype == torch.float32 and value.shape[-1] < query.shape[-1]))
+        and query.dtype == key.dtype == value.dtype == torch.bfloat16
         and key.shape[-2] >= LONG
         and not (torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad))
         and not torch.compiler.is_compiling()

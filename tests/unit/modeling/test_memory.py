@@ -94,21 +94,24 @@ def by_definition(attention: RoPEAttention, q: torch.Tensor, k: torch.Tensor, v:
     return attention.out_proj((weights @ value.double()).transpose(1, 2).flatten(2).float())
 
 
-@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(("dtype", "grad"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)])
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("maps", [1, 5])
-def test_every_route_equals_the_definition(grad: bool, heads: int, maps: int) -> None:
+def test_every_route_equals_the_definition(dtype: torch.dtype, grad: bool, heads: int, maps: int) -> None:
     """Few and many keys, one head that reads the memory itself and two that cannot, one query map for two objects."""
     torch.manual_seed(0)
     attention = RoPEAttention(embedding_dim=32, num_heads=heads, rope_k_repeat=True, kv_in_dim=8).eval()
     cells = 15 * 15
     q, k, v = torch.randn(1, cells, 32), torch.randn(2, maps * cells + 4, 8), torch.randn(2, maps * cells + 4, 8)
 
-    with torch.set_grad_enabled(grad):
-        got = attention(q, k, v, num_k_exclude_rope=4)
-
     with torch.no_grad():
-        torch.testing.assert_close(got, by_definition(attention, q, k, v, maps * cells), atol=1e-5, rtol=1e-4)
+        expected = by_definition(attention, q, k, v, maps * cells)
+    attention.to(dtype)
+    with torch.set_grad_enabled(grad):
+        got = attention(q.to(dtype), k.to(dtype), v.to(dtype), num_k_exclude_rope=4)
+
+    tolerance = {"atol": 1e-5, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 1e-2}
+    torch.testing.assert_close(got.float(), expected, **tolerance)
 
 
 class Doubled(torch.nn.Linear):
