@@ -1,12 +1,14 @@
-"""Train a model on images, in one process or several.
+"""Train a model on images, or on images and clips, in one process or several.
 
 ``python -m sam2.train nano --data FOLDER --out FOLDER`` makes the bundled model from beginning to end: the teacher
-labels, the data are packed, two processes train, the weights are exported. Without ``nano``, every part is up to you.
+labels, the data are packed, two processes train on photos, then on photos and clips made of them, the weights are
+exported. Without ``nano``, every part is up to you.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,56 @@ from sam2.train import parallel
 from sam2.train.config import TrainConfig
 from sam2.train.data.pack import pack
 from sam2.train.data.records import read_all
+from sam2.train.export_nano import export_weights
 from sam2.train.imagenet import find_imagenet_weights
 from sam2.train.launch import train_together
-from sam2.train.loop import CHECKPOINT, read_weights, resume, start, train
+from sam2.train.loop import CHECKPOINT, is_over, read_weights, resume, start, train
 
-NANO_RECIPE: dict[str, Any] = {
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the recipe: its share of a budget that is given for the whole, and what it is told."""
+
+    share: float
+    options: dict[str, Any]
+
+
+COMMON: dict[str, Any] = {
     "processes": 2,
-    "minutes": 85.0,
-    "sizes": ((256, 0.45), (384, 0.25), (512, 0.3)),
     "batch_size": 8,
-    "masks": 4,
-    "bce_share": 0.4,
     "amp": "decoder",
     "plain_attention": True,
     "validate_minutes": 20.0,
     "validation_objects": 60,
 }
-"""How the bundled model was trained."""
+STAGES = {
+    "stills": Stage(
+        0.58,
+        {
+            **COMMON,
+            "minutes": 124.0,
+            "sizes": ((256, 0.31), (384, 0.18), (512, 0.51)),
+            "masks": 4,
+            "bce_share": 0.28,
+        },
+    ),
+    "clips": Stage(
+        0.42,
+        {
+            **COMMON,
+            "minutes": 89.0,
+            "sizes": ((512, 1.0),),
+            "masks": 3,
+            "bce_share": 0.0,
+            "clip_share": 0.5,
+            "clip_sizes": ((256, 0.5), (384, 0.2), (512, 0.3)),
+            "clip_batch": 4,
+            "learning_rate": 3e-4,
+            "trunk_rate": 3e-4,
+        },
+    ),
+}
+"""How the bundled model is trained: on photos, then on photos and on clips made of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,37 +75,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser()
     first = parser.parse_args(given)
-    if first.recipe == "nano":
-        parser.set_defaults(**NANO_RECIPE)
+    if first.recipe is not None and first.stage is None:
+        return _make_nano(parser, given, first)
+    if first.recipe is not None:
+        parser.set_defaults(**STAGES[first.stage].options)
         if first.steps is not None:
             parser.set_defaults(minutes=None)
     options = vars(parser.parse_args(given))
-    whole_recipe = options.pop("recipe") is not None
     paths = {name: options.pop(name) for name in ("data", "teacher", "cache", "out")}
     processes, threads, going_on = (options.pop(name) for name in ("processes", "threads", "resume"))
     initial, options["fresh_memory"] = options.pop("init"), not options.pop("keep_memory")
+    for name in ("recipe", "stage"):
+        del options[name]
     try:
         config = TrainConfig(**options)
     except ValueError as error:
         parser.error(str(error))
     cache, out = paths["cache"] or paths["out"] / "cache", paths["out"]
-
-    if parallel.rank() == 0 and not (cache / "index.npz").exists():
-        if paths["data"] is None:
-            parser.error(f"{cache} holds no packed data: give --data")
-        try:
-            _prepare(paths["data"], paths["teacher"], cache, teacher_out=out / "teacher" if whole_recipe else None)
-        except (FileNotFoundError, ImportError) as error:
-            parser.error(str(error))
+    if parallel.rank() == 0:
+        _prepare(parser, paths["data"], cache, teacher=paths["teacher"])
     if processes > 1 and parallel.world_size() == 1:
-        status = train_together(given, processes)
-    else:
-        threads = threads or (1 if parallel.world_size() > 1 else None)
-        _train(config, cache, out, going_on=going_on, threads=threads, initial=initial)
-        status = 0
-    if whole_recipe and status == 0 and parallel.world_size() == 1:
-        _export(config, out)
-    return status
+        return train_together(given, processes)
+    threads = threads or (1 if parallel.world_size() > 1 else None)
+    _train(config, cache, out, going_on=going_on, threads=threads, initial=initial)
+    return 0
+
+
+def _make_nano(parser: argparse.ArgumentParser, given: list[str], first: argparse.Namespace) -> int:
+    """All stages in order, each from the weights of the one before, and the export."""
+    cache = first.cache or first.out / "cache"
+    _prepare(parser, first.data, cache, teacher=first.teacher, teacher_out=first.out / "teacher")
+    initial: Path | None = first.init
+    for name, stage in STAGES.items():
+        folder = first.out / name
+        if not (first.resume and is_over(folder)):
+            # The last of options that are given twice counts.
+            command = [*given, "--stage", name, "--cache", str(cache), "--out", str(folder)]
+            command += [] if initial is None else ["--init", str(initial)]
+            command += [] if first.minutes is None else ["--minutes", str(round(stage.share * first.minutes, 3))]
+            command += [] if first.steps is None else ["--steps", str(max(1, round(stage.share * first.steps)))]
+            status = main(command)
+            if status:
+                return status
+        if not is_over(folder):
+            print("stopped before the end: the same command with --resume goes on", flush=True)
+            return 0
+        initial = folder
+    assert initial is not None
+    path = first.out / "nano.safetensors"
+    export_weights(initial, path)
+    print(f"exported {path}: copy it to src/sam2/weights/ to bundle it", flush=True)
+    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m sam2.train", description=__doc__, formatter_class=form)
     parser.add_argument("recipe", nargs="?", choices=["nano"], help="all that makes the bundled model")
+    parser.add_argument("--stage", choices=list(STAGES), help="of the recipe, only this one")
     parser.add_argument("--data", type=Path, help="folder of the training sets; packed to --cache once")
     parser.add_argument("--teacher", type=Path, help="masks that sam2.train.data.teacher wrote, for packing")
     parser.add_argument("--cache", type=Path, help="folder of the packed training data (default: OUT/cache)")
@@ -114,13 +170,27 @@ def parse_sizes(text: str) -> tuple[tuple[int, float], ...]:
     return tuple(pairs)
 
 
-def _prepare(data: Path, teacher: Path | None, cache: Path, *, teacher_out: Path | None) -> None:
-    """Pack ``data`` to ``cache``, with the masks in ``teacher`` or made now in ``teacher_out``, if either is given."""
-    find_imagenet_weights()  # what is missing is said before the hours, not after
-    if teacher is None and teacher_out is not None:
-        teacher = _label(data, teacher_out)
-    print(f"packing {data} to {cache}", flush=True)
-    pack(read_all(data, teacher), cache)
+def _prepare(
+    parser: argparse.ArgumentParser,
+    data: Path | None,
+    cache: Path,
+    *,
+    teacher: Path | None,
+    teacher_out: Path | None = None,
+) -> None:
+    """Pack ``data`` to ``cache``, with the masks in ``teacher`` or made now in ``teacher_out``, unless it is packed."""
+    if (cache / "index.npz").exists():
+        return
+    if data is None:
+        parser.error(f"{cache} holds no packed data: give --data")
+    try:
+        find_imagenet_weights()  # what is missing is said before the hours, not after
+        if teacher is None and teacher_out is not None:
+            teacher = _label(data, teacher_out)
+        print(f"packing {data} to {cache}", flush=True)
+        pack(read_all(data, teacher), cache)
+    except (FileNotFoundError, ImportError) as error:
+        parser.error(str(error))
 
 
 def _train(
@@ -144,17 +214,6 @@ def _label(data: Path, folder: Path) -> Path:
         print(f"labelling {data} to {folder}", flush=True)
         label_all(data, folder)
     return folder
-
-
-def _export(config: TrainConfig, out: Path) -> None:
-    from sam2.train.export_nano import export_weights
-
-    if resume(config, out).progress < 1:
-        print(f"stopped before the end: the same command with --resume goes on from {out}", flush=True)
-        return
-    path = out / "nano.safetensors"
-    export_weights(out, path)
-    print(f"exported {path}: copy it to src/sam2/weights/ to bundle it", flush=True)
 
 
 if __name__ == "__main__":

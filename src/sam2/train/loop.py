@@ -286,6 +286,15 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any]:
     return torch.load(Path(folder) / CHECKPOINT, map_location="cpu", weights_only=True)
 
 
+def is_over(folder: str | Path) -> bool:
+    """Whether the run in ``folder`` has used the budget that it was last given."""
+    if not (Path(folder) / CHECKPOINT).exists():
+        return False
+    content = load_checkpoint(folder)
+    steps, minutes = content["config"]["steps"], content["config"]["minutes"]
+    return content["step"] >= steps if steps is not None else content["elapsed"] >= 60 * minutes
+
+
 def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
     """Weights to start from: a ``.safetensors`` file, or the averages of the run in a folder."""
     source = Path(source)

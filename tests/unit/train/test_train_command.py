@@ -1,6 +1,7 @@
 """``python -m sam2.train``: what it understands, and the order in which the recipe does things."""
 
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import miniature
@@ -11,40 +12,69 @@ command = importlib.import_module("sam2.train.__main__")
 
 @pytest.fixture
 def done(monkeypatch):
-    """What was done, in order, instead of labelling, training and exporting."""
-    steps = []
+    """What was done, in order, instead of labelling, training and exporting; every training comes to its end."""
+    steps, over = [], set()
+
+    def train_together(given, count):
+        steps.append(("together", given, count))
+        over.add(given[len(given) - 1 - given[::-1].index("--out") + 1])
+        return 0
+
     monkeypatch.setattr(command, "find_imagenet_weights", lambda: None)
-    monkeypatch.setattr(command, "train_together", lambda given, count: steps.append(("together", given, count)) or 0)
+    monkeypatch.setattr(command, "train_together", train_together)
+    monkeypatch.setattr(command, "is_over", lambda folder: str(folder) in over)
     monkeypatch.setattr(
         command, "_train", lambda config, cache, out, **options: steps.append(("train", config, options))
     )
     monkeypatch.setattr(command, "_label", lambda data, folder: steps.append(("label", folder)) or folder)
-    monkeypatch.setattr(command, "_export", lambda config, out: steps.append(("export", config, out)))
+    monkeypatch.setattr(command, "export_weights", lambda run, path: steps.append(("export", run, path)))
     for variable in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(variable, raising=False)
-    return SimpleNamespace(steps=steps, names=lambda: [step[0] for step in steps])
+    return SimpleNamespace(steps=steps, over=over, names=lambda: [step[0] for step in steps])
 
 
-def test_the_recipe_labels_packs_trains_and_exports(done, tmp_path):
+def test_the_recipe_labels_packs_trains_in_two_stages_and_exports(done, tmp_path):
     data, out = miniature.write_all(tmp_path / "data"), tmp_path / "run"
-    given = ["nano", "--data", str(data), "--out", str(out)]
+    given = ["--data", str(data), "nano", "--out", str(out), "--minutes", "100"]
 
     assert command.main(given) == 0
 
-    assert done.names() == ["label", "together", "export"]
+    assert done.names() == ["label", "together", "together", "export"]
     assert (out / "cache" / "index.npz").exists()
-    assert done.steps[1] == ("together", given, 2)
-    config = done.steps[2][1]
-    assert (config.minutes, config.batch_size, config.bce_share, config.amp) == (85, 8, 0.4, "decoder")
+    stills, clips = done.steps[1:3]
+    shared = [*given, "--stage", "stills", "--cache", str(out / "cache"), "--out", str(out / "stills")]
+    assert stills == ("together", [*shared, "--minutes", "58.0"], 2)
+    shared = [*given, "--stage", "clips", "--cache", str(out / "cache"), "--out", str(out / "clips")]
+    assert clips == ("together", [*shared, "--init", str(out / "stills"), "--minutes", "42.0"], 2)
+    assert done.steps[3] == ("export", out / "clips", out / "nano.safetensors")
 
 
-def test_a_process_of_the_recipe_trains_alone(done, tmp_path, monkeypatch):
+def test_the_recipe_goes_on_where_it_was(done, tmp_path):
+    data, out = miniature.write_all(tmp_path / "data"), tmp_path / "run"
+    given = ["nano", "--data", str(data), "--out", str(out), "--resume"]
+    done.over.add(str(out / "stills"))
+    assert command.main(given) == 0
+    assert done.names() == ["label", "together", "export"]
+    assert done.steps[1][1][-2:] == ["--init", str(out / "stills")]
+
+
+def test_a_stage_that_was_stopped_ends_the_recipe(done, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "is_over", lambda folder: False)
+    data = miniature.write_all(tmp_path / "data")
+    assert command.main(["nano", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    assert done.names() == ["label", "together"]
+    assert "--resume goes on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("stage", "clip_share"), [("stills", 0), ("clips", 0.5)])
+def test_a_process_of_a_stage_trains_alone(done, tmp_path, monkeypatch, stage, clip_share):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert command.main(["nano", "--out", str(tmp_path), "--steps", "3"]) == 0
+    given = ["nano", "--out", str(tmp_path), "--steps", "3", "--stage", stage, "--init", "weights.safetensors"]
+    assert command.main(given) == 0
     ((_, config, options),) = done.steps
-    assert (config.steps, config.minutes) == (3, None)
-    assert options == {"going_on": False, "threads": 1, "initial": None}
+    assert (config.steps, config.minutes, config.clip_share) == (3, None, clip_share)
+    assert options == {"going_on": False, "threads": 1, "initial": Path("weights.safetensors")}
 
 
 def test_a_failed_training_exports_nothing(done, tmp_path, monkeypatch):
