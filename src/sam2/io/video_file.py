@@ -46,6 +46,8 @@ class VideoFile(FrameSource):
         self.name = "the video in memory" if isinstance(source, bytes) else str(source)
         if not isinstance(source, bytes) and not Path(source).exists():
             raise FileNotFoundError(f"no such video: {self.name}")
+        if (not isinstance(source, bytes) and Path(source).stat().st_size == 0) or source == b"":
+            raise ValueError(f"{self.name} is empty")
         with self._errors("cannot be opened"):
             self._index()
         self._lock = threading.Lock()

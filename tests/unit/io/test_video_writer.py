@@ -56,10 +56,14 @@ def test_alpha_survives(tmp_path: Path) -> None:
 
 
 def test_an_error_keeps_what_was_written(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "part.mp4", fps=10) as writer:
-        writer.write(RED)
-        writer.write(RED)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with VideoWriter(tmp_path / "part.mp4", fps=10) as writer:
+            writer.write(RED)
+            writer.write(RED)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
     assert open_frames(tmp_path / "part.mp4").num_frames == 2
 
@@ -95,9 +99,13 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / ".a.partial.avi").symlink_to(full)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
-    with pytest.raises(OSError, match=r"cannot write .*a\.avi"), VideoWriter(tmp_path / "a.avi", fps=10) as writer:
-        for _ in range(30):
-            writer.write(noise)
+    def write() -> None:
+        with VideoWriter(tmp_path / "a.avi", fps=10) as writer:
+            for _ in range(30):
+                writer.write(noise)
+
+    with pytest.raises(OSError, match=r"cannot write .*a\.avi"):
+        write()
 
     assert not (tmp_path / "a.avi").exists()
 
