@@ -1,4 +1,5 @@
-"""SAM 2 for images: ``sam2.load("nano")`` gives a model, ``sam2.SAM2ImagePredictor`` segments with it.
+"""SAM 2 for images and videos: ``sam2.load("nano")`` gives a model, ``sam2.SAM2ImagePredictor`` segments with it,
+``sam2.VideoSession`` and ``sam2.SAM2VideoPredictor`` track.
 
 Importing this package imports neither torch nor anything else: names are resolved on first use (PEP 562).
 """
@@ -7,19 +8,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam2.build_sam import build_sam2, build_sam2_hf, load
+    from sam2.build_sam import (
+        build_sam2,
+        build_sam2_hf,
+        build_sam2_video_predictor,
+        build_sam2_video_predictor_hf,
+        load,
+    )
     from sam2.sam2_image_predictor import SAM2ImagePredictor
+    from sam2.sam2_video_predictor import SAM2VideoPredictor
+    from sam2.tracking.session import VideoSession
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "SAM2ImagePredictor": "sam2.sam2_image_predictor",
+    "SAM2VideoPredictor": "sam2.sam2_video_predictor",
+    "VideoSession": "sam2.tracking.session",
     "build_sam2": "sam2.build_sam",
     "build_sam2_hf": "sam2.build_sam",
+    "build_sam2_video_predictor": "sam2.build_sam",
+    "build_sam2_video_predictor_hf": "sam2.build_sam",
     "load": "sam2.build_sam",
 }
 
-__all__ = ["SAM2ImagePredictor", "__version__", "build_sam2", "build_sam2_hf", "load"]
+__all__ = [
+    "SAM2ImagePredictor",
+    "SAM2VideoPredictor",
+    "VideoSession",
+    "__version__",
+    "build_sam2",
+    "build_sam2_hf",
+    "build_sam2_video_predictor",
+    "build_sam2_video_predictor_hf",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

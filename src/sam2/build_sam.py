@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from sam2.loading.weights import load_strict, read_checkpoint
 from sam2.modeling.build import build_model
 from sam2.modeling.config import with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base
+
+if TYPE_CHECKING:
+    from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 
 def build_sam2(
@@ -57,7 +60,43 @@ def build_sam2(
     place = _Place.of(device, dtype, mode)
     tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
     state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
-    return _build(tree, state_dict, place, source=str(ckpt_path), apply_postprocessing=apply_postprocessing)
+    return _build(tree, state_dict, place, _Kind(apply_postprocessing), source=str(ckpt_path))
+
+
+def build_sam2_video_predictor(
+    config_file: str | os.PathLike[str] | Mapping[str, Any],
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: DeviceLike = "cuda",
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    vos_optimized: bool = False,
+    *,
+    dtype: DtypeLike = None,
+    **kwargs: Any,
+) -> "SAM2VideoPredictor":
+    """The video predictor that an official configuration describes; arguments as of :func:`build_sam2`.
+
+    Args:
+        hydra_overrides_extra: also of behaviour, as ``"++model.add_all_frames_to_correct_as_cond=false"``.
+        apply_postprocessing: besides what it does for images, fill holes of up to 8 low-resolution pixels, and make
+            memories of prompted frames from binary masks.
+        vos_optimized: give the predictor that compiles its network, :class:`SAM2VideoPredictorVOS`.
+
+    Raises:
+        FileNotFoundError: no such configuration or checkpoint.
+        ValueError: a configuration, override, checkpoint, device, mode or dtype that does not work, and why.
+    """
+    from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
+
+    _warn_about_unknown("build_sam2_video_predictor", kwargs)
+    place = _Place.of(device, dtype, mode)
+    tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
+    state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
+    cls = SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor
+    model = _build(tree, state_dict, place, _Kind(apply_postprocessing, cls), source=str(ckpt_path))
+    assert isinstance(model, SAM2VideoPredictor)
+    return model
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
@@ -71,6 +110,29 @@ def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
     options = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
     _warn_about_unknown("build_sam2_hf", kwargs)
     return load_pretrained(model_id, **options)
+
+
+def build_sam2_video_predictor_hf(
+    model_id: str | os.PathLike[str], *, cls: "type[SAM2VideoPredictor] | None" = None, **kwargs: Any
+) -> "SAM2VideoPredictor":
+    """The video predictor of a Hugging Face id, or of anything :func:`load` takes; ``"nano"`` needs no network.
+
+    Args:
+        model_id: as of :func:`build_sam2_hf`.
+        cls: the class to be built; by default what ``vos_optimized`` means.
+        kwargs: as of :func:`build_sam2_hf`, and ``vos_optimized``.
+    """
+    from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
+
+    optimized = kwargs.pop("vos_optimized", False)
+    if optimized and (cls is None or cls is SAM2VideoPredictor):
+        cls = SAM2VideoPredictorVOS
+    cls = cls or SAM2VideoPredictor
+    options = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
+    _warn_about_unknown("build_sam2_video_predictor_hf", kwargs)
+    model = load_pretrained(model_id, cls=cls, **options)
+    assert isinstance(model, SAM2VideoPredictor)
+    return model
 
 
 _OPTIONS = ("device", "mode", "hydra_overrides_extra", "apply_postprocessing", "dtype")
@@ -100,12 +162,17 @@ def load_pretrained(
     mode: str = "eval",
     hydra_overrides_extra: Sequence[str] = (),
     apply_postprocessing: bool = True,
+    cls: type[SAM2Base] | None = None,
 ) -> SAM2Base:
-    """What :func:`load` does, with the options of :func:`build_sam2`; ``from_pretrained`` calls it."""
+    """What :func:`load` does, with the options of :func:`build_sam2`; ``from_pretrained`` calls it.
+
+    Args:
+        cls: build this video predictor, in place of the class that the configuration names.
+    """
     place = _Place.of(device, dtype, mode)
     found = resolve_model(model_id)
     tree = apply_overrides(found.tree, hydra_overrides_extra)
-    return _build(tree, found.state_dict, place, source=found.source, apply_postprocessing=apply_postprocessing)
+    return _build(tree, found.state_dict, place, _Kind(apply_postprocessing, cls), source=found.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +191,22 @@ class _Place:
         return _Place(chosen, resolve_dtype(dtype, chosen), mode == "train")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is to be built: a video predictor of class ``video``, else what the configuration says."""
+
+    postprocessing: bool
+    video: type[SAM2Base] | None = None
+
+
 def _build(
-    tree: dict[str, Any],
-    state_dict: dict[str, Tensor] | None,
-    place: _Place,
-    *,
-    source: str,
-    apply_postprocessing: bool,
+    tree: dict[str, Any], state_dict: dict[str, Tensor] | None, place: _Place, kind: _Kind, *, source: str
 ) -> SAM2Base:
     official = parse_official(tree)
     behaviour = official.behaviour
-    if apply_postprocessing:
-        behaviour = with_postprocessing(behaviour, video=False)
-    cls = _model_class(official.target)
+    if kind.postprocessing:
+        behaviour = with_postprocessing(behaviour, video=kind.video is not None)
+    cls = kind.video or _model_class(official.target)
     if state_dict is None:
         model = build_model(official.config, behaviour, cls=cls)
         warnings.warn(

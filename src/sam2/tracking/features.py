@@ -31,6 +31,11 @@ class FrameFeatures:
     def __contains__(self, frame: int) -> bool:
         return frame in self._cache
 
+    @property
+    def frames(self) -> list[int]:
+        """Frames whose features are kept, the one used last at the end."""
+        return list(self._cache)
+
     @torch.inference_mode()
     def get(self, frame: int, image: NDArray[np.uint8] | None = None) -> ImageFeatures:
         """Features [1, ...] of a frame; ``image`` is its picture where the caller has it.
