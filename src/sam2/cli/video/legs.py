@@ -98,3 +98,21 @@ def _check(prompts: Sequence[VideoPrompt], span: Span, num_frames: int) -> None:
 def has_begun(leg: Leg, prompts: Sequence[VideoPrompt], obj_id: int, frame: int) -> bool:
     """Whether an object has been prompted by the time that a leg comes to ``frame``."""
     return any(p.object_id == obj_id and (p.frame >= frame if leg.reverse else p.frame <= frame) for p in prompts)
+
+
+def corrections(prompts: Sequence[VideoPrompt], legs: Sequence[Leg]) -> list[VideoPrompt]:
+    """Prompts to be given when tracking comes to their frames: clicks alone, on an object that it brings along.
+
+    What a click corrects is the mask that is there, so there has to be one. Boxes and masks say all by themselves:
+    they are given before tracking starts, which lets the frames before them know of them.
+    """
+    leg = legs[0]
+    return [
+        prompt
+        for prompt in prompts
+        if prompt.box is None
+        and prompt.mask is None
+        and prompt.rle is None
+        and prompt.frame in leg.frames[1:]
+        and has_begun(leg, prompts, prompt.object_id, prompt.frame + (1 if leg.reverse else -1))
+    ]

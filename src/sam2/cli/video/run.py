@@ -16,6 +16,7 @@ from sam2.cli.progress import progress
 from sam2.cli.video.journal import Journal, Row, write_results
 from sam2.cli.video.legs import Leg, has_begun
 from sam2.cli.video.peek import PeekedFrames
+from sam2.cli.video.prompts import VideoPrompt
 from sam2.cli.video.resume import save_state
 from sam2.cli.video.sinks import Job, Shown, Sink, make_sinks
 from sam2.cli.video.stopping import Stop
@@ -37,6 +38,7 @@ class Run:
         frames: the session's frames.
         journal: its header is what was asked.
         legs: the whole way, what is done already included.
+        corrections: prompts that are given when tracking comes to their frames.
         job: what the sinks need.
     """
 
@@ -44,6 +46,7 @@ class Run:
     frames: PeekedFrames
     journal: Journal
     legs: Sequence[Leg]
+    corrections: Sequence[VideoPrompt]
     job: Job
 
     @property
@@ -120,8 +123,23 @@ class Run:
                     raise ValueError(f"{self.journal.header['video']} ends {end}, though it says it goes on")
 
     def _pass(self, leg: Leg, stop: Stop) -> Iterator[FrameResult]:
-        if not leg.frames:
-            return iter(())
+        """Every frame of a leg, corrected where that was asked for."""
+        while leg.frames:
+            for done, result in enumerate(self._uncorrected(leg, stop), start=1):
+                # the way back of --both comes by the same frames, with objects that are not prompted there
+                due = [
+                    p for p in self.corrections if (p.frame, leg.reverse) == (result.frame_idx, self.legs[0].reverse)
+                ]
+                if due:
+                    add_prompts(self.session, due)
+                    yield self.session.result_at(result.frame_idx, result.obj_ids)
+                    leg = leg.after(done)  # a new pass takes the corrected mask into memory
+                    break
+                yield result
+            else:
+                return
+
+    def _uncorrected(self, leg: Leg, stop: Stop) -> Iterator[FrameResult]:
         nothing = range(0)
         forward, backward = (nothing, leg.frames) if leg.reverse else (leg.frames, nothing)
         tracks = tuple(self.session.tracks[obj_id] for obj_id in leg.obj_ids)
@@ -249,3 +267,18 @@ def drop_leftovers(work: Path) -> None:
     if work.is_dir():
         say(f"warning: starting anew: {work} of an interrupted run is dropped (--resume would have gone on)")
         shutil.rmtree(work, ignore_errors=True)
+
+
+def add_prompts(session: VideoSession, prompts: Sequence[VideoPrompt]) -> None:
+    """Tell a session everything; a mask first, which points and a box then correct."""
+    for prompt in prompts:
+        if prompt.rle is not None:
+            session.add_mask(prompt.frame, prompt.object_id, decode_mask(prompt.rle))
+        if prompt.points or prompt.box is not None:
+            session.add_points(
+                prompt.frame,
+                prompt.object_id,
+                points=prompt.points or None,
+                labels=prompt.labels or None,
+                box=prompt.box,
+            )

@@ -11,11 +11,11 @@ from sam2.cli.errors import say
 from sam2.cli.masks import check_size, read_mask_file
 from sam2.cli.prompts import strays
 from sam2.cli.video.journal import Journal
-from sam2.cli.video.legs import Span, plan_legs
+from sam2.cli.video.legs import Span, corrections, plan_legs
 from sam2.cli.video.peek import PeekedFrames
 from sam2.cli.video.prompts import VideoPrompt, prompt_records, prompts_of
 from sam2.cli.video.resume import load_state
-from sam2.cli.video.run import Run, drop_leftovers, work_folder
+from sam2.cli.video.run import Run, add_prompts, drop_leftovers, work_folder
 from sam2.cli.video.sinks import Job
 from sam2.interop.rle import decode_mask, encode_mask
 from sam2.io.frames import open_frames
@@ -157,24 +157,10 @@ def _prepare(asked: Asked, frames: PeekedFrames, journal: Journal, *, device: st
     work = work_folder(asked.output, asked.stem)
     rows = load_state(session, work, len(journal)) if len(journal) else 0
     journal.truncate(rows)
+    later = corrections(prompts, legs)
     if not rows:
-        add_prompts(session, prompts)
+        add_prompts(session, [prompt for prompt in prompts if prompt not in later])
     covered = sorted({frame for leg in legs for frame in leg.frames})
     names = [path.stem for path in frames.source.paths] if isinstance(frames.source, FolderFrames) else []
     job = Job(asked.output, work, asked.stem, header["fps"], names, prompts, covered)
-    return Run(session, frames, journal, legs, job)
-
-
-def add_prompts(session: VideoSession, prompts: Sequence[VideoPrompt]) -> None:
-    """Tell a session everything; a mask first, which points and a box then correct."""
-    for prompt in prompts:
-        if prompt.rle is not None:
-            session.add_mask(prompt.frame, prompt.object_id, decode_mask(prompt.rle))
-        if prompt.points or prompt.box is not None:
-            session.add_points(
-                prompt.frame,
-                prompt.object_id,
-                points=prompt.points or None,
-                labels=prompt.labels or None,
-                box=prompt.box,
-            )
+    return Run(session, frames, journal, legs, later, job)
