@@ -48,14 +48,26 @@ def track(model: SAM2Base, features: ImageFeatures, jobs: Sequence[TrackJob]) ->
     groups: dict[tuple[tuple[int, ...], int, int], list[int]] = defaultdict(list)
     for index, job in enumerate(jobs):
         groups[job.selection.slots, len(job.selection.pointers), job.selection.max_pointers].append(index)
-    predictions: dict[int, MaskPrediction] = {}
+    outputs: dict[int, FrameOutput] = {}
+    waiting: dict[int, MaskPrediction] = {}
+
+    def remember() -> None:
+        indices = sorted(waiting)
+        remembered = _remember(model, features, [waiting[i] for i in indices], [jobs[i].row for i in indices])
+        outputs.update(zip(indices, remembered, strict=True))
+        waiting.clear()
+
     step = rows_at_once(model.image_size)
     for members in groups.values():
         for start in range(0, len(members), step):
             part = members[start : start + step]
             predicted = _predict(model, features, [jobs[i] for i in part])
-            predictions.update({index: take_row(predicted, row) for row, index in enumerate(part)})
-    return _remember(model, features, [predictions[i] for i in range(len(jobs))], [job.row for job in jobs])
+            waiting.update({index: take_row(predicted, row) for row, index in enumerate(part)})
+            # Masks at the input's size are large: few wait, unless all objects have to share the pixels.
+            if len(waiting) >= step and not model.behaviour.non_overlap_masks_for_mem_enc:
+                remember()
+    remember()
+    return [outputs[i] for i in range(len(jobs))]
 
 
 def predict_prompted(
@@ -100,24 +112,17 @@ def gather(model: SAM2Base, jobs: Sequence[TrackJob]) -> MemoryContext:
     """The pasts of objects whose selections have the same shape, stacked on the model's device."""
     device = model.device
     first = jobs[0].selection
-    memories = [
-        torch.cat([_memory(job.bank, frame).to(device, non_blocking=True) for frame, _ in job.selection.memories])
-        for job in jobs
-    ]
-    channels = model.hidden_dim
-    if first.pointers:
-        pointers = torch.stack(
-            [
-                torch.cat([job.bank.pointer_of(frame).pointer.to(device) for frame, _ in job.selection.pointers])
-                for job in jobs
-            ]
-        )
-    else:
-        pointers = torch.zeros(len(jobs), 0, channels, device=device, dtype=model.compute_dtype)
+    example = _memory(jobs[0].bank, first.memories[0][0])
+    # Copied into place and not concatenated: an outer autocast to float16 refuses to join bfloat16 tensors.
+    memories = example.new_empty(len(jobs), len(first.memories), *example.shape[1:], device=device)
+    pointers = torch.empty(len(jobs), len(first.pointers), model.hidden_dim, device=device, dtype=model.compute_dtype)
+    for row, job in enumerate(jobs):
+        for place, (frame, _) in enumerate(job.selection.memories):
+            memories[row, place].copy_(_memory(job.bank, frame)[0], non_blocking=True)
+        for place, (frame, _) in enumerate(job.selection.pointers):
+            pointers[row, place].copy_(job.bank.pointer_of(frame).pointer[0], non_blocking=True)
     distances = torch.tensor([[float(d) for _, d in job.selection.pointers] for job in jobs], device=device)
-    return MemoryContext(
-        torch.stack(memories), first.slots, pointers, distances.reshape(len(jobs), -1), first.max_pointers
-    )
+    return MemoryContext(memories, first.slots, pointers, distances.reshape(len(jobs), -1), first.max_pointers)
 
 
 def rows_at_once(image_size: int) -> int:

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from sam2.tracking.records import FramePrompt
-from sam2.utils.prompt_checks import check_boxes, check_labels, check_points
+from sam2.utils.prompt_checks import check_boxes, check_labels, check_points, to_tensor
 
 _BOX_LABELS = (2, 3)
 
@@ -70,7 +70,7 @@ def read_mask(mask: Any, *, image_size: int) -> Bool[Tensor, "S S"]:
     Raises:
         ValueError: another shape, an empty array, or NaN.
     """
-    tensor = torch.as_tensor(mask)
+    tensor = to_tensor(mask, "mask")
     shape = tuple(tensor.shape)
     if tensor.ndim == 3 and tensor.shape[0] == 1:
         tensor = tensor[0]

@@ -98,6 +98,11 @@ class SessionState:
         self._seen += 1
         return frame
 
+    def resume(self, num_frames: int, size: tuple[int, int] | None) -> None:
+        """Go on with a stream that another session has read ``num_frames`` of."""
+        if self.is_stream:
+            self._seen, self._size = num_frames, size
+
     @torch.inference_mode()
     def commit(self) -> None:
         """Encode the memory of all prompted frames that have none yet, in the order of frames."""
@@ -185,6 +190,7 @@ class SessionState:
         tracks = [self.tracks[obj_id] for obj_id in (self.obj_ids if obj_ids is None else obj_ids)]
         return self.result(frame, {track.obj_id: self.output_at(track, frame) for track in tracks})
 
+    @torch.inference_mode(False)  # what callers are given is theirs to change
     def result(self, frame: int, outputs: dict[int, FrameOutput | None]) -> FrameResult:
         """The public form of one frame's outputs by object."""
         device, side = self.model.device, self.model.low_res_size

@@ -24,7 +24,7 @@ def check_points(value: Any, name: str) -> Float[Tensor, "n p 2"]:
 
 def check_labels(value: Any, name: str, points: Tensor, points_name: str) -> Int[Tensor, "n p"]:
     """Labels [p] or [n, p], one of ``KNOWN_LABELS`` for each of ``points``, as [n, p] int32."""
-    raw = _to_tensor(value, name)
+    raw = to_tensor(value, name)
     labels = raw[None] if raw.ndim == 1 else raw
     if labels.shape != points.shape[:2]:
         raise ValueError(
@@ -60,7 +60,7 @@ def check_boxes(value: Any, name: str) -> Float[Tensor, "n 4"]:
 
 def check_masks(value: Any, name: str) -> Float[Tensor, "n 1 h w"]:
     """Mask logits [h, w], [1, h, w] or [n, 1, h, w] as [n, 1, h, w] float32; a bool mask becomes +-``MASK_LOGIT``."""
-    masks = _to_tensor(value, name)
+    masks = to_tensor(value, name)
     shape = tuple(masks.shape)
     if masks.ndim == 2:
         masks = masks[None]
@@ -76,7 +76,7 @@ def check_masks(value: Any, name: str) -> Float[Tensor, "n 1 h w"]:
     return masks
 
 
-def _to_tensor(value: Any, name: str, *, bool_allowed: bool = True) -> Tensor:
+def to_tensor(value: Any, name: str, *, bool_allowed: bool = True) -> Tensor:
     """``value`` as a tensor, memory of its own unless it was a tensor."""
     if not isinstance(value, Tensor):
         try:
@@ -95,7 +95,7 @@ def _to_tensor(value: Any, name: str, *, bool_allowed: bool = True) -> Tensor:
 
 
 def _coordinates(value: Any, name: str) -> Float[Tensor, "..."]:
-    tensor = _to_tensor(value, name, bool_allowed=False).to(torch.float32)
+    tensor = to_tensor(value, name, bool_allowed=False).to(torch.float32)
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, got NaN or infinite coordinates")
     return tensor
