@@ -2,113 +2,33 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sam2.modeling.config import Behaviour, ModelConfig, with_postprocessing
-from sam2.modeling.sam2_base import SAM2Base
 from sam2.tracking import FrameResult, MemoryPolicy, VideoSession, passes
 from sam2.tracking.history import DEFAULT_BUDGET, History
 from sam2.tracking.mapping import OfficialState
+from sam2.tracking.model import TrackingModel
 from sam2.tracking.session import Direction, SessionOptions
+from sam2.tracking.store import load_into, save_session
 
 Masks = tuple[int, list[int], Tensor]
 """(frame index, object ids, logits [n, 1, H, W] float32)"""
 
-T = TypeVar("T", bool, int, float)
 
-
-class _Flag(Generic[T]):
-    """An official attribute that is a field of the behaviour; may be set at any time."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, predictor: SAM2Base, owner: type | None = None) -> T:
-        return getattr(predictor.behaviour, self.name)
-
-    def __set__(self, predictor: SAM2Base, value: T) -> None:
-        predictor.behaviour = replace(predictor.behaviour, **{self.name: value})
-
-
-class SAM2VideoPredictor(SAM2Base):
+class SAM2VideoPredictor(TrackingModel):
     """Track what prompts point at through videos.
 
     Made by :func:`sam2.build_sam2_video_predictor`, by :meth:`from_pretrained`, or of a model that is there already::
 
         predictor = SAM2VideoPredictor(sam2.load("nano"))
 
-    which shares the model's weights and adds what ``apply_postprocessing`` means for videos. The predictor holds no
-    video: that is in the state that :meth:`init_state` returns, and any number of states may be in use.
-
-    Args:
-        image_encoder: a model to share; or, as of :class:`SAM2Base`, a part.
-        memory_attention, memory_encoder, config, behaviour: as of :class:`SAM2Base`; not with a model.
-        postprocessing: with a model: fill small holes, and make memories of prompted frames from binary masks.
+    which shares the model's weights and adds what ``apply_postprocessing`` means for videos (``postprocessing=False``
+    does not). The predictor holds no video: that is in the state that :meth:`init_state` returns, and any number of
+    states may be in use.
     """
-
-    multimask_output_in_sam = _Flag[bool]()
-    multimask_min_pt_num = _Flag[int]()
-    multimask_max_pt_num = _Flag[int]()
-    multimask_output_for_tracking = _Flag[bool]()
-    sigmoid_scale_for_mem_enc = _Flag[float]()
-    sigmoid_bias_for_mem_enc = _Flag[float]()
-    binarize_mask_from_pts_for_mem_enc = _Flag[bool]()
-    non_overlap_masks_for_mem_enc = _Flag[bool]()
-    max_cond_frames_in_attn = _Flag[int]()
-    memory_temporal_stride_for_eval = _Flag[int]()
-    max_obj_ptrs_in_encoder = _Flag[int]()
-    add_tpos_enc_to_obj_ptrs = _Flag[bool]()
-    use_signed_tpos_enc_to_obj_ptrs = _Flag[bool]()
-    only_obj_ptrs_in_the_past_for_eval = _Flag[bool]()
-    soft_no_obj_ptr = _Flag[bool]()
-    fill_hole_area = _Flag[int]()
-    non_overlap_masks = _Flag[bool]()
-    clear_non_cond_mem_around_input = _Flag[bool]()
-    add_all_frames_to_correct_as_cond = _Flag[bool]()
-    track_before_first_prompt = _Flag[bool]()
-
-    def __init__(
-        self,
-        image_encoder: Any,
-        memory_attention: Any = None,
-        memory_encoder: Any = None,
-        *,
-        config: ModelConfig | None = None,
-        behaviour: Behaviour | None = None,
-        postprocessing: bool = True,
-    ) -> None:
-        if isinstance(image_encoder, SAM2Base):
-            if any(part is not None for part in (memory_attention, memory_encoder, config, behaviour)):
-                raise TypeError(f"{type(self).__name__}(model) takes no other parts, and no config or behaviour")
-            self._share(image_encoder, postprocessing=postprocessing)
-            return
-        if config is None or behaviour is None:
-            raise TypeError(
-                f"{type(self).__name__} takes a model, or is made by build_sam2_video_predictor; "
-                f"got {type(image_encoder).__name__}"
-            )
-        super().__init__(image_encoder, memory_attention, memory_encoder, config=config, behaviour=behaviour)
-
-    def _share(self, model: SAM2Base, *, postprocessing: bool) -> None:
-        """Take over the parts of ``model``: not copies, so that moving or loading one of the two is both."""
-        nn.Module.__init__(self)
-        own = dict(vars(self))
-        vars(self).update({name: value for name, value in vars(model).items() if name not in own})
-        for shared in ("_parameters", "_buffers", "_modules"):
-            vars(self)[shared] = vars(model)[shared]
-        self.training = model.training
-        if postprocessing:
-            # The decoder, which is shared, has its own copy of the options about stability.
-            official = with_postprocessing(model.behaviour, video=True)
-            self.behaviour = replace(
-                model.behaviour,
-                binarize_mask_from_pts_for_mem_enc=official.binarize_mask_from_pts_for_mem_enc,
-                fill_hole_area=official.fill_hole_area,
-            )
 
     @classmethod
     def from_pretrained(cls, model_id: str | os.PathLike[str], **kwargs: Any) -> "SAM2VideoPredictor":
@@ -165,9 +85,26 @@ class SAM2VideoPredictor(SAM2Base):
         """Forget all objects, prompts and masks; the video stays open."""
         _session(inference_state).reset()
 
+    def save_state(self, inference_state: VideoSession, path: str | os.PathLike[str]) -> None:
+        """Write all but the frames to one file, to go on from there in another process; see :meth:`load_state`."""
+        save_session(_session(inference_state), path)
+
+    def load_state(self, path: str | os.PathLike[str], video_path: Any, **kwargs: Any) -> OfficialState:
+        """The state that :meth:`save_state` wrote, over the video that is given again.
+
+        Keyword arguments are those of :meth:`init_state`. What follows equals an uninterrupted run.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no such file, is damaged, comes of another model, or is of another video.
+        """
+        state = self.init_state(video_path, **kwargs)
+        load_into(state, path)
+        return state
+
     # ------------------------------------------------------------------ prompts
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add_new_points_or_box(
         self,
         inference_state: VideoSession,
@@ -203,14 +140,14 @@ class SAM2VideoPredictor(SAM2Base):
         """The former name of :meth:`add_new_points_or_box`."""
         return self.add_new_points_or_box(*args, **kwargs)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add_new_mask(self, inference_state: VideoSession, frame_idx: int, obj_id: int, mask: Any) -> Masks:
         """Say what an object is on a frame by its mask [H, W]; an empty one says that it is not there."""
         session = _session(inference_state)
         session.add_mask(frame_idx, obj_id, mask)
         return session.result_at(frame_idx).as_tuple()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def clear_all_prompts_in_frame(
         self, inference_state: VideoSession, frame_idx: int, obj_id: int, need_output: bool = True
     ) -> Masks | None:
@@ -223,7 +160,7 @@ class SAM2VideoPredictor(SAM2Base):
         session.clear_prompts(frame_idx, obj_id)
         return session.result_at(frame_idx).as_tuple() if need_output else None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def remove_object(
         self, inference_state: VideoSession, obj_id: int, strict: bool = False, need_output: bool = True
     ) -> tuple[list[int], list[tuple[int, Tensor]]]:
@@ -253,7 +190,7 @@ class SAM2VideoPredictor(SAM2Base):
 
     # ------------------------------------------------------------------ tracking
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def propagate_in_video_preflight(self, inference_state: VideoSession) -> None:
         """Encode the memories of prompted frames; tracking does so itself.
 
@@ -264,7 +201,7 @@ class SAM2VideoPredictor(SAM2Base):
         passes.plan(session, "forward")
         session.commit()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def propagate_in_video(
         self,
         inference_state: VideoSession,
@@ -330,4 +267,4 @@ class SAM2VideoPredictorVOS(SAM2VideoPredictor):
 def _session(inference_state: Any) -> VideoSession:
     if not isinstance(inference_state, VideoSession):
         raise TypeError(f"inference_state must be what init_state returned, got {type(inference_state).__name__}")
-    return cast(VideoSession, inference_state)
+    return inference_state

@@ -2,7 +2,8 @@
 
 from sam2.image.core import EncodedImages, ImagePrompts, MaskResult, decode, encode
 from sam2.image.prompts import Prompts
-from sam2.image.store import load_encoded, model_hash, save_encoded
+from sam2.image.store import load_encoded, save_encoded
+from sam2.utils.fingerprint import model_hash
 
 __all__ = [
     "EncodedImages",

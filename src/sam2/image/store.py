@@ -1,50 +1,19 @@
 """Image features on disk: safetensors, bound to the weights that made them."""
 
-import hashlib
 import json
 import os
 import tempfile
-import threading
-import weakref
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from sam2.image.core import EncodedImages, one_layout
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.utils.fingerprint import model_hash
 
 FORMAT = "sam2-image-features-1"
 _NAMES = ("embed", "high_res_0", "high_res_1")
-_LANES = 4096
-
-_hashes: "weakref.WeakKeyDictionary[nn.Module, tuple[tuple, str]]" = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def model_hash(model: nn.Module) -> str:
-    """A digest of every name, shape, dtype and value of the state dict, 32 hexadecimal digits.
-
-    It tells models apart, it does not resist an attacker: each tensor is folded into 32 KB of 64-bit sums first, which
-    runs at the speed of memory. The digest is kept until a weight changes.
-    """
-    tensors = model.state_dict()
-    key = tuple((x.data_ptr(), 0 if x.is_inference() else x._version, x.dtype, x.device) for x in tensors.values())
-    with _lock:
-        kept = _hashes.get(model)
-    if kept is not None and kept[0] == key:
-        return kept[1]
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name}:{tuple(value.shape)}:{value.dtype};".encode())
-        digest.update(_fold(value))
-    result = digest.hexdigest()[:32]
-    with _lock:
-        _hashes[model] = (key, result)
-    return result
 
 
 def save_encoded(path: str | Path, encoded: EncodedImages, model: SAM2Base) -> None:
@@ -108,13 +77,3 @@ def _check_origin(path: Path, metadata: dict[str, str], model: SAM2Base) -> None
             f"{path} was made by {made_by} with weights {metadata.get('model_hash', '')[:8]} "
             f"({metadata.get('dtype')} features), this is {model.config.name} with weights {model_hash(model)[:8]}"
         )
-
-
-def _fold(value: Tensor) -> bytes:
-    """The bytes of ``value``, summed in lanes of 64 bits where there are many; the tail as it is."""
-    raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    whole = len(raw) // (8 * _LANES) * 8 * _LANES
-    tail = raw[whole:].tobytes()
-    if not whole:
-        return tail
-    return np.add.reduce(raw[:whole].view(np.uint64).reshape(-1, _LANES), axis=0).tobytes() + tail

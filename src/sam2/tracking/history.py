@@ -17,8 +17,14 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """How to read an output from the file."""
+class DiskForm:
+    """How to read an output from the file.
+
+    Attributes:
+        side: of the masks.
+        channels: of the pointer.
+        filled: masks are there twice, shown and raw.
+    """
 
     side: int
     channels: int
@@ -42,7 +48,7 @@ class History:
         self.budget = budget
         self._in_memory: OrderedDict[Key, FrameOutput] = OrderedDict()
         self._bytes = 0
-        self._on_disk: dict[Key, _Form] = {}
+        self._on_disk: dict[Key, DiskForm] = {}
         self._file: ScratchFile[Key] = ScratchFile(folder)
 
     def __len__(self) -> int:
@@ -103,6 +109,24 @@ class History:
             self._on_disk.pop(key, None)
             self._file.delete(key)
 
+    def kept(self) -> list[tuple[Key, FrameOutput]]:
+        """What is in memory, the oldest first."""
+        return list(self._in_memory.items())
+
+    def spilled(self) -> dict[Key, DiskForm]:
+        """What is on disk."""
+        return dict(self._on_disk)
+
+    def read_spilled(self, key: Key) -> bytes:
+        """The bytes that are on disk of an output; for :meth:`put_spilled`."""
+        return self._file.read(key)
+
+    def put_spilled(self, key: Key, form: DiskForm, content: bytes) -> None:
+        """Put the bytes of an output on disk, in the place of an earlier one."""
+        self.delete(*key)
+        self._file.write(key, content)
+        self._on_disk[key] = form
+
     def clear(self) -> None:
         """Forget everything and give the file back."""
         self._in_memory.clear()
@@ -118,9 +142,9 @@ class History:
         masks = zlib.compress(b"".join(_bytes_of(x) for x in arrays), _LEVEL)
         exact = b"".join(_bytes_of(x.float()) for x in (output.iou, output.object_score, output.pointer))
         self._file.write(key, exact + masks)
-        self._on_disk[key] = _Form(output.logits.shape[-1], output.pointer.shape[-1], filled)
+        self._on_disk[key] = DiskForm(output.logits.shape[-1], output.pointer.shape[-1], filled)
 
-    def _read(self, key: Key, form: _Form) -> FrameOutput:
+    def _read(self, key: Key, form: DiskForm) -> FrameOutput:
         content = self._file.read(key)
         count = 2 + form.channels
         exact = torch.frombuffer(bytearray(content[: 4 * count]), dtype=torch.float32)

@@ -165,8 +165,7 @@ def _per_object(state: OfficialState, get: Callable[[ObjectTrack], V]) -> View[i
 def _points(state: OfficialState, track: ObjectTrack) -> View[int, dict[str, Tensor]]:
     def get(frame: int) -> dict[str, Tensor]:
         prompt = track.prompts[frame].as_batch(state.model.device)
-        assert prompt.points is not None and prompt.labels is not None  # the view has no others
-        return {"point_coords": prompt.points, "point_labels": prompt.labels}
+        return {"point_coords": torch.as_tensor(prompt.points), "point_labels": torch.as_tensor(prompt.labels)}
 
     return View(lambda: [frame for frame, prompt in track.prompts.items() if prompt.points is not None], get)
 

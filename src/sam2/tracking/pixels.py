@@ -42,8 +42,7 @@ class FramePixels:
         if isinstance(index, slice):
             return self._stacked(range(len(self))[index])
         if isinstance(index, Tensor | np.ndarray | list | tuple):
-            wanted = cast("list[int]", torch.as_tensor(index).flatten().tolist())
-            return torch.stack([self[i] for i in wanted])
+            return torch.stack([self[int(i)] for i in torch.as_tensor(index).flatten()])
         frame: int = range(len(self))[int(index)]
         source = self._session.frames
         assert source is not None  # streams have no such view
@@ -63,8 +62,8 @@ class FramePixels:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = {name: _as_tensors(value) for name, value in (kwargs or {}).items()}
-        return func(*[_as_tensors(value) for value in args], **named)
+        named: dict[str, Any] = kwargs or {}
+        return func(*_as_tensors(args), **{name: _as_tensors(value) for name, value in named.items()})
 
 
 class PixelFrames(FrameSource):

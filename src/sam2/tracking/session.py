@@ -83,7 +83,7 @@ class VideoSession(SessionState):
             image_size=self.model.image_size,
             normalize_coords=normalize_coords,
         )
-        track = self.tracks.get(obj_id) or self._new_track(obj_id)
+        track = self.tracks.get(obj_id) or self.new_track(obj_id)
         old = track.prompts.get(frame_idx)
         if old is not None and not clear_old_points and prompt.points is not None and prompt.labels is not None:
             prompt = old.followed_by(prompt.points, prompt.labels)
@@ -100,7 +100,7 @@ class VideoSession(SessionState):
         """
         frame_idx, obj_id = self._check_place(frame_idx, obj_id)
         prompt = FramePrompt(mask=read_mask(mask, image_size=self.model.image_size))
-        return self._answer(self.tracks.get(obj_id) or self._new_track(obj_id), frame_idx, prompt)
+        return self._answer(self.tracks.get(obj_id) or self.new_track(obj_id), frame_idx, prompt)
 
     def clear_prompts(self, frame_idx: int, obj_id: int) -> None:
         """Take back what was said of an object on a frame. A mask that was shown there stays until tracked again.
@@ -194,7 +194,7 @@ class VideoSession(SessionState):
             raise KeyError(f"obj_id {obj_id} is not among {self.obj_ids}")
         return frame_idx, obj_id
 
-    def _new_track(self, obj_id: int) -> ObjectTrack:
+    def new_track(self, obj_id: int) -> ObjectTrack:
         """A track that is not yet part of the session: it joins once its first prompt has been answered."""
         history = self.history
         if history is None:
