@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sam2.build_sam import (
         build_sam2,
+        build_sam2_camera_predictor,
         build_sam2_hf,
         build_sam2_video_predictor,
         build_sam2_video_predictor_hf,
         load,
     )
+    from sam2.sam2_camera_predictor import SAM2CameraPredictor
     from sam2.sam2_image_predictor import SAM2ImagePredictor
     from sam2.sam2_video_predictor import SAM2VideoPredictor
     from sam2.tracking.session import VideoSession
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "SAM2CameraPredictor": "sam2.sam2_camera_predictor",
     "SAM2ImagePredictor": "sam2.sam2_image_predictor",
     "SAM2VideoPredictor": "sam2.sam2_video_predictor",
     "VideoSession": "sam2.tracking.session",
     "build_sam2": "sam2.build_sam",
+    "build_sam2_camera_predictor": "sam2.build_sam",
     "build_sam2_hf": "sam2.build_sam",
     "build_sam2_video_predictor": "sam2.build_sam",
     "build_sam2_video_predictor_hf": "sam2.build_sam",
@@ -33,11 +37,13 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "SAM2CameraPredictor",
     "SAM2ImagePredictor",
     "SAM2VideoPredictor",
     "VideoSession",
     "__version__",
     "build_sam2",
+    "build_sam2_camera_predictor",
     "build_sam2_hf",
     "build_sam2_video_predictor",
     "build_sam2_video_predictor_hf",

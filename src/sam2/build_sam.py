@@ -22,6 +22,7 @@ from sam2.modeling.config import with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base
 
 if TYPE_CHECKING:
+    from sam2.sam2_camera_predictor import SAM2CameraPredictor
     from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 
@@ -58,9 +59,7 @@ def build_sam2(
     """
     _warn_about_unknown("build_sam2", kwargs)
     place = _Place.of(device, dtype, mode)
-    tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
-    state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
-    return _build(tree, state_dict, place, _Kind(apply_postprocessing), source=str(ckpt_path))
+    return _build_named(config_file, ckpt_path, hydra_overrides_extra, place, _Kind(apply_postprocessing))
 
 
 def build_sam2_video_predictor(
@@ -91,11 +90,37 @@ def build_sam2_video_predictor(
 
     _warn_about_unknown("build_sam2_video_predictor", kwargs)
     place = _Place.of(device, dtype, mode)
-    tree = apply_overrides(find_config(config_file), hydra_overrides_extra)
-    state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
-    cls = SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor
-    model = _build(tree, state_dict, place, _Kind(apply_postprocessing, cls), source=str(ckpt_path))
+    kind = _Kind(apply_postprocessing, SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor)
+    model = _build_named(config_file, ckpt_path, hydra_overrides_extra, place, kind)
     assert isinstance(model, SAM2VideoPredictor)
+    return model
+
+
+def build_sam2_camera_predictor(
+    config_file: str | os.PathLike[str] | Mapping[str, Any],
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: DeviceLike = "cuda",
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    *,
+    dtype: DtypeLike = None,
+    **kwargs: Any,
+) -> "SAM2CameraPredictor":
+    """The predictor for streams that an official configuration describes; as :func:`build_sam2_video_predictor`.
+
+    Raises:
+        FileNotFoundError: no such configuration or checkpoint.
+        ValueError: a configuration, override, checkpoint, device, mode or dtype that does not work, and why.
+    """
+    from sam2.sam2_camera_predictor import SAM2CameraPredictor
+
+    kwargs.pop("vos_optimized", None)
+    _warn_about_unknown("build_sam2_camera_predictor", kwargs)
+    place = _Place.of(device, dtype, mode)
+    kind = _Kind(apply_postprocessing, SAM2CameraPredictor)
+    model = _build_named(config_file, ckpt_path, hydra_overrides_extra, place, kind)
+    assert isinstance(model, SAM2CameraPredictor)
     return model
 
 
@@ -199,6 +224,18 @@ class _Kind:
     video: type[SAM2Base] | None = None
 
 
+def _build_named(
+    config_file: str | os.PathLike[str] | Mapping[str, Any],
+    ckpt_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str],
+    place: _Place,
+    kind: _Kind,
+) -> SAM2Base:
+    tree = apply_overrides(find_config(config_file), overrides)
+    state_dict = None if ckpt_path is None else read_checkpoint(ckpt_path)
+    return _build(tree, state_dict, place, kind, source=str(ckpt_path))
+
+
 def _build(
     tree: dict[str, Any], state_dict: dict[str, Tensor] | None, place: _Place, kind: _Kind, *, source: str
 ) -> SAM2Base:
@@ -211,7 +248,7 @@ def _build(
         model = build_model(official.config, behaviour, cls=cls)
         warnings.warn(
             f"ckpt_path is None: {official.config.name} is built with random weights, and its masks mean nothing",
-            stacklevel=3,
+            stacklevel=4,
         )
     else:
         with _SkipInit():

@@ -23,6 +23,7 @@ BASE_CLASS = "sam2.modeling.sam2_base.SAM2Base"
 VIDEO_CLASSES = (
     "sam2.sam2_video_predictor.SAM2VideoPredictor",
     "sam2.sam2_video_predictor.SAM2VideoPredictorVOS",
+    "sam2.sam2_camera_predictor.SAM2CameraPredictor",
 )
 _HIERA = "sam2.modeling.backbones.hieradet.Hiera"
 _EFFICIENTNET = "sam2.modeling.backbones.efficientnet_lite.EfficientNetLite"

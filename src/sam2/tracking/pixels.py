@@ -45,7 +45,8 @@ class FramePixels:
             return torch.stack([self[int(i)] for i in torch.as_tensor(index).flatten()])
         frame: int = range(len(self))[int(index)]
         source = self._session.frames
-        assert source is not None  # streams have no such view
+        if source is None:
+            raise RuntimeError("the frames of a stream are not kept")
         return self._session.features.pixels(source[frame]).to(self.device)
 
     def __iter__(self) -> Iterator[Tensor]:
