@@ -187,7 +187,8 @@ def _as_official(
     }
     if run_mem_encoder and model.num_maskmem > 0:
         # Officially points mark a frame as prompted here, masks do not.
-        memory = model.encode_memory(features, prediction, prompted=point_inputs is not None)
+        # It is the official predictor that stores memories in bfloat16: a caller of the step gets them as they are.
+        memory = model.encode_memory(features, prediction, prompted=point_inputs is not None, dtype=model.compute_dtype)
         h, w = memory.features.shape[-2:]
         code = model.memory_encoder.position_encoding.table(h, w, memory.features.device)
         output["maskmem_features"] = memory.features
