@@ -177,19 +177,6 @@ def test_arguments_are_checked_before_anything_is_downloaded(
 
 
 @ignore_random_weights
-def test_the_video_predictor_is_refused_by_name_where_there_is_none() -> None:
-    target = "sam2.sam2_video_predictor.SAM2VideoPredictor"
-    try:
-        from sam2.sam2_video_predictor import SAM2VideoPredictor
-    except ImportError:
-        with pytest.raises(ValueError, match=f"this version has no {target}"):
-            build_sam2(NANO_CONFIG, None, "cpu", hydra_overrides_extra=[f"++model._target_={target}"])
-    else:
-        model = build_sam2(NANO_CONFIG, None, "cpu", hydra_overrides_extra=[f"++model._target_={target}"])
-        assert isinstance(model, SAM2VideoPredictor)
-
-
-@ignore_random_weights
 def test_building_for_the_cpu_touches_no_other_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def touched(*_: object) -> None:
         raise AssertionError("CUDA was asked for")
