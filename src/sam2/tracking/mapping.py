@@ -151,11 +151,14 @@ class OfficialState(VideoSession, Mapping[str, Any]):
     def tracked_output(self, track: ObjectTrack, frame: int) -> FrameOutput:
         """A frame without prompt: what memory holds of it, its masks from the history where memory has none."""
         recent = track.bank.recent.get(frame)
-        known = None if recent is not None and recent.logits is not None else self.output_at(track, frame)
-        if recent is None or (known is not None and known.memory is not None):
-            assert known is not None  # a frame of this view is in one of the two
-            return known
-        return recent if known is None or recent.memory is None else known.with_memory(recent.memory)
+        if recent is not None and recent.logits is not None:
+            return recent
+        past = None if self.history is None else self.history.get(track.obj_id, frame)
+        if past is None or recent is None:
+            output = past or recent
+            assert output is not None  # a frame of this view is in one of the two
+            return output
+        return past if past.memory is not None or recent.memory is None else past.with_memory(recent.memory)
 
 
 def _per_object(state: OfficialState, get: Callable[[ObjectTrack], V]) -> View[int, V]:
