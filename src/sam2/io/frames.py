@@ -1,6 +1,7 @@
 """``open_frames``: anything that holds frames as a :class:`FrameSource`; ``stream_frames``: the same one by one."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from sam2.io.camera import camera_frames, is_live
 from sam2.io.images import read_image
-from sam2.io.listed import IMAGE_SUFFIXES, ArrayFrames, FolderFrames
+from sam2.io.listed import IMAGE_SUFFIXES, ArrayFrames, FolderFrames, open_image_file
 from sam2.io.source import FrameSource
 from sam2.io.video_file import VideoFile
 
@@ -23,8 +24,9 @@ def open_frames(source: Any) -> FrameSource:
 
     Args:
         source: a video file (mp4, mov, mkv, webm, avi, gif, ...) by its path or as bytes; a folder of images, taken in
-            natural order; an array [T, H, W, 3], a tensor [T, 3, H, W], or a sequence of images; an iterator of images,
-            which is read to its end and kept as uint8; or a :class:`FrameSource`, which is returned as it is.
+            natural order; an image file, for its one frame or its pages; an array [T, H, W, 3], a tensor [T, 3, H, W],
+            or a sequence of images; an iterator of images, which is read to its end and kept as uint8; or a
+            :class:`FrameSource`, which is returned as it is.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -67,5 +69,7 @@ def _open_path(path: Path) -> FrameSource:
     if path.is_dir():
         return FolderFrames(path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-        return ArrayFrames([path])  # a video of one frame
+        return open_image_file(path)
+    if not path.exists() and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", path.as_posix()):
+        raise ValueError(f"{path} is an address, whose frames come once and in order: use stream_frames")
     return VideoFile(path)

@@ -12,6 +12,7 @@ import numpy as np
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 CODECS = {
@@ -30,6 +31,11 @@ OPTIONS: dict[str, dict[str, str]] = {
     "libvpx-vp9": {"crf": "28", "b": "0", "deadline": "realtime", "cpu-used": "6", "auto-alt-ref": "0"},
     "libvpx": {"crf": "10", "b": "4M", "deadline": "realtime", "auto-alt-ref": "0"},
 }
+
+
+_BT709 = 1
+_SAY_COLOURS = ("libx264", "libopenh264", "libvpx-vp9")
+"""Encoders whose streams say by which matrix RGB became YUV."""
 
 
 class VideoWriter:
@@ -93,6 +99,10 @@ class VideoWriter:
         with self._errors():
             container = self._container or self._open(self.size)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgba" if self.alpha else "rgb24")
+            matrix = Colorspace.ITU709 if self.codec in _SAY_COLOURS else Colorspace.ITU601
+            picture = picture.reformat(
+                format=self._stream.pix_fmt, dst_colorspace=matrix, dst_color_range=ColorRange.MPEG
+            )
             picture.pts = self.num_frames
             picture.time_base = 1 / self.rate
             container.mux(self._stream.encode(picture))
@@ -124,10 +134,14 @@ class VideoWriter:
 
     def _open(self, size: tuple[int, int]) -> Any:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(self._partial), "w")
+        self._container = av.open(f"file:{self._partial}", "w")
         self._stream = self._container.add_stream(self.codec, rate=self.rate, options=OPTIONS.get(self.codec, {}))
         self._stream.height, self._stream.width = (side + side % 2 for side in size)
         self._stream.pix_fmt = "yuva420p" if self.alpha else "yuv420p"
+        if self.codec in _SAY_COLOURS:  # where nothing is said, players guess by the size, and some guess wrong
+            context = self._stream.codec_context
+            context.colorspace, context.color_range = _BT709, ColorRange.MPEG
+            context.color_primaries = context.color_trc = _BT709
         return self._container
 
     @contextlib.contextmanager

@@ -87,7 +87,13 @@ def load_video_frames(
 
     Returns:
         (frames, height, width). ``frames`` reads like the official tensor [T, 3, S, S], frame by frame.
+
+    Raises:
+        ValueError: ``image_size`` is below 1, or the video holds no frame or cannot be decoded.
+        FileNotFoundError: no such file or folder.
     """
+    if image_size < 1:
+        raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
     device = torch.device("cpu") if offload_video_to_cpu else torch.device(compute_device)
     if device.type == "cuda" and not torch.cuda.is_available():
         device = torch.device("cpu")

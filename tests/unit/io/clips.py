@@ -45,6 +45,40 @@ def write_clip(
     return path
 
 
+def write_long(path: Path, *, frames: int, size: tuple[int, int], gop: int = 50) -> Path:
+    """A clip of one encoded group of pictures again and again: long files without long encoding."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = size
+        stream.pix_fmt, stream.gop_size = "yuv420p", gop
+        stream.codec_context.bit_rate = 4_000_000
+        packets = []
+        for index in range(gop):
+            packets += stream.encode(av.VideoFrame.from_ndarray(picture(index, gop, *size), format="rgb24"))
+        packets += stream.encode()
+        group = [(bytes(packet), packet.is_keyframe) for packet in packets]
+        for index in range(frames):
+            content, is_key = group[index % gop]
+            packet = av.Packet(content)
+            packet.stream, packet.is_keyframe = stream, is_key
+            packet.pts = packet.dts = index
+            packet.duration, packet.time_base = 1, Fraction(1, 25)
+            container.mux(packet)
+    return path
+
+
+def move_index_to_front(path: Path, target: Path) -> Path:
+    """The same mp4 with its index before its frames, as files for the web have it."""
+    with av.open(str(path)) as given, av.open(str(target), "w", options={"movflags": "faststart"}) as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        for packet in given.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                made.mux(packet)
+    return target
+
+
 def write_sound(path: Path) -> Path:
     """A file with sound and no picture."""
     with av.open(str(path), "w") as container:

@@ -162,7 +162,65 @@ def test_a_folder_with_images_of_two_sizes_names_the_file(tmp_path: Path, array:
     Image.fromarray(array[0][:6]).save(folder / "3.png")
 
     with pytest.raises(ValueError, match=r"3\.png has 16 x 6 pixels"):
-        list(open_frames(folder).read(0, 3))
+        open_frames(folder)
+
+
+def test_a_broken_image_in_a_folder_is_named(tmp_path: Path, array: np.ndarray) -> None:
+    folder = write_folder(tmp_path / "clip", array[:2], ["1.png", "2.png"])
+    (folder / "3.png").write_bytes(b"no image")
+
+    with pytest.raises(ValueError, match=r"3\.png is not an image"):
+        open_frames(folder)
+
+
+def test_hidden_files_and_masks_beside_photos_are_left_out(tmp_path: Path, array: np.ndarray) -> None:
+    folder = write_folder(tmp_path / "clip", array[:4], ["00000.jpg", "00001.jpg", "00001.png", "00002.png"])
+    (folder / "._00000.jpg").write_bytes(b"left by a Mac")
+
+    frames = open_frames(folder)
+
+    assert [path.name for path in frames.paths] == ["00000.jpg", "00001.jpg", "00002.png"]
+
+
+def test_photos_on_their_side_have_the_size_they_are_shown_with(tmp_path: Path, array: np.ndarray) -> None:
+    folder = write_folder(tmp_path / "clip", array[:1], ["1.png"])
+    turned = Image.fromarray(np.rot90(array[1], -1).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 8  # turn it left to show it
+    turned.save(folder / "2.png", exif=exif)
+
+    frames = open_frames(folder)
+
+    assert np.array_equal(frames[1], array[1])
+
+
+def test_natural_order_of_odd_names(tmp_path: Path, array: np.ndarray) -> None:
+    names = ["10.png", "9.png", "a\u00b2.png", "A1.png", "b.png"]
+    folder = write_folder(tmp_path / "clip", array, names)
+
+    assert [path.name for path in open_frames(folder).paths] == ["9.png", "10.png", "A1.png", "a\u00b2.png", "b.png"]
+
+
+def test_pages_of_one_file_are_frames(tmp_path: Path, array: np.ndarray) -> None:
+    pages = [Image.fromarray(image) for image in array]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+
+    frames = open_frames(tmp_path / "stack.tif")
+
+    assert (frames.num_frames, frames.height, frames.width) == (5, 12, 16)
+    assert all(np.array_equal(image, array[i]) for i, image in frames.read(4, -1, -1))
+    assert np.array_equal(frames[2], array[2])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_floats_are_scaled_by_the_whole_video(array: np.ndarray, kind) -> None:
+    array[2] = array[2] > 200  # a dark frame: no value above 1
+    layout = array if kind is np.asarray else np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+
+    for values in (layout.astype(np.float32), layout.astype(np.float32) / 255):
+        frames = open_frames(kind(values))
+
+        assert all(np.array_equal(frames[i], array[i]) for i in range(5))
 
 
 def test_a_camera_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ def test_what_is_written_can_be_read(tmp_path: Path, name: str) -> None:
 
     assert (frames.num_frames, frames.height, frames.width) == (12, 64, 98)
     assert frames.fps == pytest.approx(29.97, rel=1e-3)
-    assert np.abs(frames[11].astype(int) - RED).max() < 12
+    assert np.abs(frames[11].astype(int) - RED).max() < 8
     assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
 
 
