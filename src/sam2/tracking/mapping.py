@@ -58,6 +58,14 @@ class View(Mapping[K, V]):
     def __len__(self) -> int:
         return len(list(self._keys()))
 
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "this view of a state is read-only: prompts and objects change by the predictor's methods, and what cannot "
+            "be read again is dropped without being asked"
+        )
+
+    __setitem__ = __delitem__ = pop = popitem = clear = update = setdefault = _refuse
+
     def __repr__(self) -> str:
         return f"<view of {list(self._keys())}>"
 

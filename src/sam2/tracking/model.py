@@ -31,7 +31,7 @@ class TrackingModel(SAM2Base):
     """A model with the official attributes of video predictors; made of its parts, or over a model that is there.
 
     Over a model it shares the weights and adds what ``apply_postprocessing`` means for videos; the model itself behaves
-    as before.
+    as before. An image size other than the model's is to be set before.
 
     Args:
         image_encoder: a model to share; or, as of :class:`SAM2Base`, a part.

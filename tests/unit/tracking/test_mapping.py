@@ -146,8 +146,15 @@ def test_cached_features(state, predictor) -> None:
 
 
 def test_views_are_not_written(state) -> None:
-    with pytest.raises(TypeError):
-        state["output_dict_per_obj"][0]["cond_frame_outputs"][5] = {}
+    outputs = state["output_dict_per_obj"][0]["non_cond_frame_outputs"]
+    with pytest.raises(TypeError, match="read-only"):
+        outputs[5] = {}
+    with pytest.raises(TypeError, match="read-only"):
+        outputs.pop(5, None)
+    with pytest.raises(TypeError, match="read-only"):
+        del state["point_inputs_per_obj"][0][0]
+    with pytest.raises(TypeError, match="read-only"):
+        state["obj_id_to_idx"].clear()
     with pytest.raises(KeyError):
         _ = state["output_dict_per_obj"][2]
 
