@@ -8,6 +8,7 @@ from sam2.cli.doctor import doctor
 from sam2.cli.evaluate import app as evaluate_app
 from sam2.cli.image import image
 from sam2.cli.models import app as models_app
+from sam2.cli.video.camera import camera
 from sam2.cli.video.command import video
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(image)
 app.command()(video)
+app.command()(camera)
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="eval")
 app.command()(doctor)

@@ -9,20 +9,18 @@ import typer
 from sam2.cli.image import Device, Dtype, Model
 from sam2.cli.progress import progress
 
-if TYPE_CHECKING:  # imports torch
+if TYPE_CHECKING:  # these import torch
     from sam2.eval.clicks import ClickScores
+    from sam2.eval.vos import ClipScore, VosScores
 
 NOC_IOUS = (0.85, 0.90)
 """IoUs whose number of clicks (NoC) the literature reports."""
 
 T = TypeVar("T")
 
+JsonPath = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, object by object.")]
+
 app = typer.Typer(name="eval", help="Measure a model on data sets with known masks.", no_args_is_help=True)
-
-
-@app.callback()
-def options() -> None:
-    """Keeps ``clicks`` a sub-command while it is the only one."""
 
 
 @app.command()
@@ -40,9 +38,7 @@ def clicks(
     frame_step: Annotated[
         int, typer.Option("--frame-step", min=1, help="Of clips, every how many frames are measured.")
     ] = 10,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, object by object.")
-    ] = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Mean IoU with a box, after one click and after several, each in the middle of the largest error.
 
@@ -52,12 +48,7 @@ def clicks(
     names = [name.strip() for name in dataset.split(",") if name.strip()]
     if not names:
         raise ValueError("--dataset must name at least one data set")
-    if not data.is_dir():
-        raise FileNotFoundError(f"--data {data}: no such folder")
-    if json_path is not None:
-        from sam2.cli.outputs import prepare_folder
-
-        prepare_folder(json_path.parent)
+    _check_folders(data, json_path)
 
     import sam2
     from sam2.eval.clicks import evaluate_clicks
@@ -83,6 +74,72 @@ def clicks(
 
         results = {name: _record(found) for name, found in scores.items()}
         write_whole(json_path, json_bytes({**setup, "data_sets": results}))
+
+
+@app.command()
+def vos(
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="FOLDER", help="Holds JPEGImages and Annotations.", show_default=False),
+    ],
+    model: Model = "nano",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    clips: Annotated[
+        str | None, typer.Option("--clips", metavar="LIST", help="Clips, separated by commas; all by default.")
+    ] = None,
+    json_path: JsonPath = None,
+) -> None:
+    """J and F when tracking from the true mask of each clip's first frame, as DAVIS defines them.
+
+    Means are over the objects; the first and the last annotated frame of a clip do not count.
+    """
+    names = [name.strip() for name in clips.split(",") if name.strip()] if clips is not None else None
+    if names is not None and not names:
+        raise ValueError("--clips must name at least one clip")
+    _check_folders(data, json_path)
+
+    import sam2
+    from sam2.eval.vos import VosScores, open_vos, track_clip
+    from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+    found = open_vos(data, clips=names)
+    loaded = SAM2VideoPredictor(sam2.load(model, device=device, dtype=dtype))
+    setup = {"model": model, "device": str(loaded.device), "dtype": str(loaded.compute_dtype).removeprefix("torch.")}
+    typer.echo(f"{model} on {setup['device']}, {setup['dtype']}: J and F from the mask of the first frame")
+    typer.echo(_row(["clip", "object", "frames", "J&F", "J", "F"]))
+    objects: list[ClipScore] = []
+    for clip in found:
+        with progress(clip.name, len(clip.stems), speed="frames") as advance:
+            scores = track_clip(loaded, clip, progress=lambda *_, advance=advance: advance())
+        for item in scores:
+            typer.echo(_row([item.clip, str(item.obj_id), str(item.frames), *_marks(item)]))
+        objects += scores
+    total = VosScores(tuple(objects))
+    typer.echo(_row(["mean", "", str(sum(item.frames for item in objects)), *_marks(total)]))
+    if json_path is not None:
+        from sam2.cli.outputs import json_bytes, write_whole
+
+        rows = [{"clip": item.clip, "object": item.obj_id, "frames": item.frames, **_marked(item)} for item in objects]
+        write_whole(json_path, json_bytes({**setup, **_marked(total), "per_object": rows}))
+
+
+def _marked(score: "ClipScore | VosScores") -> dict[str, float]:
+    return {"j_and_f": score.j_and_f, "j": score.j, "f": score.f}
+
+
+def _marks(score: "ClipScore | VosScores") -> list[str]:
+    return [f"{value:.3f}" for value in _marked(score).values()]
+
+
+def _check_folders(data: Path, json_path: Path | None) -> None:
+    """The one has to be there, the other to be writable."""
+    if not data.is_dir():
+        raise FileNotFoundError(f"--data {data}: no such folder")
+    if json_path is not None:
+        from sam2.cli.outputs import prepare_folder
+
+        prepare_folder(json_path.parent)
 
 
 def _click_titles(count: int) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sam2.io.palette import write_palette_png
+
 Cli = Callable[..., Any]
 
 
@@ -61,3 +63,48 @@ def test_wrong_usage_is_one_line(cli: Cli, data: Path, options: list[str], messa
     assert outcome.status == 2
     assert len(outcome.err.splitlines()) == 1
     assert message in outcome.err
+
+
+@pytest.fixture
+def clips(scene: np.ndarray, tmp_path: Path) -> Path:
+    """A folder laid out as DAVIS is, with one clip of four frames in which nothing moves."""
+    root = tmp_path / "davis"
+    disk = np.hypot(*(np.mgrid[:120, :160] - np.array([60, 80])[:, None, None])) <= 30
+    for name in ("JPEGImages", "Annotations"):
+        (root / name / "480p" / "disk").mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(scene).save(root / "JPEGImages" / "480p" / "disk" / f"{number:05d}.jpg")
+        write_palette_png(root / "Annotations" / "480p" / "disk" / f"{number:05d}.png", disk.astype(np.uint8))
+    return root
+
+
+def test_tracking_scores_are_printed_and_written(cli: Cli, clips: Path, nano_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores" / "a.json"
+    options = ("--device", "cpu", "--dtype", "float32", "--json", out)
+    outcome = cli("eval", "vos", "--data", clips, "--model", nano_file, *options)
+    assert outcome.status == 0, outcome.err
+    header, titles, row, mean = outcome.out.splitlines()
+    assert header.endswith("on cpu, float32: J and F from the mask of the first frame")
+    assert titles.split() == ["clip", "object", "frames", "J&F", "J", "F"]
+    record = json.loads(out.read_text())
+    (scores,) = record["per_object"]
+    assert (scores["clip"], scores["object"], scores["frames"]) == ("disk", 1, 2)
+    marks = [f"{scores[name]:.3f}" for name in ("j_and_f", "j", "f")]
+    assert row.split() == ["disk", "1", "2", *marks]
+    assert mean.split() == ["mean", "2", *marks]
+    assert record["j_and_f"] == pytest.approx((record["j"] + record["f"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--clips", "cat"], "no clip 'cat'"),
+        (["--clips", ","], "at least one clip"),
+        (["--data", "missing"], "--data missing: no such folder"),
+    ],
+)
+def test_wrong_usage_of_vos_is_one_line(cli: Cli, clips: Path, options: list[str], message: str) -> None:
+    outcome = cli("eval", "vos", "--data", clips, *options)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) == 1

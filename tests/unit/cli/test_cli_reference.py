@@ -19,12 +19,14 @@ COMMANDS = [
     "sam2",
     "sam2 image",
     "sam2 video",
+    "sam2 camera",
     "sam2 models",
     "sam2 models list",
     "sam2 models pull",
     "sam2 models verify",
     "sam2 eval",
     "sam2 eval clicks",
+    "sam2 eval vos",
     "sam2 doctor",
 ]
 Cli = Callable[..., Any]

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from sam2.checkpoints import find_local
+from sam2.io.video_writer import VideoWriter
 from sam2.modeling.build import build_model
 from sam2.modeling.config import PRESETS
 
@@ -40,6 +41,21 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "checkpoints").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def movie(reader: Path) -> Path:
+    """``clip.mp4``, a disk that moves, with a folder of its frames and a mask of the first one."""
+    frames = np.random.default_rng(0).integers(90, 120, (12, 240, 320, 3)).astype(np.uint8)
+    (reader / "frames").mkdir()
+    with VideoWriter(reader / "clip.mp4", fps=25) as writer:
+        for number, frame in enumerate(frames):
+            cv2.circle(frame, (160 + number, 120), 40, (210, 40, 30), -1)
+            writer.write(frame)
+            Image.fromarray(frame).save(reader / "frames" / f"{number}.png")
+    stencil = cv2.circle(np.zeros((240, 320), np.uint8), (160, 120), 40, 255, -1)
+    Image.fromarray(stencil).save(reader / "first.png")
+    return reader / "clip.mp4"
 
 
 @pytest.fixture
@@ -82,6 +98,34 @@ def test_readme(nano_file: Path) -> None:
     namespace = run_snippets("README.md", nano_file)
     assert namespace["mask"].shape == (400, 600)
     assert namespace["masks"].shape == (1, 400, 600)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("movie")
+def test_video_guide(nano_file: Path) -> None:
+    namespace = run_snippets("docs/video.md", nano_file)
+    assert namespace["result"].masks.shape == (2, 240, 320)
+    assert namespace["last"].shape == (240, 320)
+    assert [result.frame_idx for result in namespace["results"]] == list(range(8, -1, -1))
+    assert namespace["again"].obj_ids == namespace["session"].obj_ids
+    assert Path("overlay.mp4").stat().st_size > 0
+    assert Path("00003.png").is_file()
+    assert namespace["masks"].shape == (1, 1, 240, 320)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("movie")
+@pytest.mark.parametrize("page", ["README.md", "docs/cli.md"])
+def test_video_command_lines(cli: Cli, nano_file: Path, page: str) -> None:
+    """Every ``sam2 video`` and ``sam2 camera`` of a page that needs no camera, on a few frames."""
+    lines = [line for block in snippets(page, "sh") for line in block.splitlines()]
+    lines = [line for line in lines if re.match(r"sam2 (video|camera) (clip.mp4|frames)", line)]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        outcome = cli(*words, *([] if "--model" in words else ["--model", nano_file]), "--dtype", "float32")
+        assert outcome.status == 0, outcome.err
+        assert outcome.err == ""
 
 
 @pytest.mark.slow

@@ -1,13 +1,11 @@
 """Going on after a break: the session's state beside the journal, named after the rows it belongs to."""
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 
 from sam2.cli.errors import OutputError
 from sam2.tracking import VideoSession
+from sam2.tracking.store import load_into, save_session
 
-_CAN_SAVE = find_spec("sam2.tracking.store") is not None
 _PATTERN = "state-*.safetensors"
 
 
@@ -17,33 +15,25 @@ def save_state(session: VideoSession, work: Path, rows: int) -> None:
     Raises:
         OutputError: it cannot be written; the older one is still there.
     """
-    if not _CAN_SAVE:
-        return
     path = work / f"state-{rows:08d}.safetensors"
-    draft = path.with_suffix(".tmp")
     try:
-        from sam2.tracking.store import save_session
-
-        save_session(session, draft)
-        os.replace(draft, path)
+        save_session(session, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     for other in work.glob(_PATTERN):
         if other != path:
             other.unlink(missing_ok=True)
 
 
 def load_state(session: VideoSession, work: Path, rows: int) -> int:
-    """Bring ``session`` to the latest state within the first ``rows`` rows; the rows it belongs to, 0 without one."""
-    if not _CAN_SAVE:
-        return 0
+    """Bring ``session`` to the latest state within the first ``rows`` rows; the rows it belongs to, 0 without one.
+
+    Raises:
+        ValueError: the state is of another model or video, or damaged.
+    """
     states = {int(path.stem.partition("-")[2]): path for path in work.glob(_PATTERN)}
     known = [number for number in states if number <= rows]
     if not known:
         return 0
-    from sam2.tracking.store import load_session
-
-    load_session(session, states[max(known)])
+    load_into(session, states[max(known)])
     return max(known)

@@ -20,6 +20,7 @@ from sam2.cli.video.sinks import Job
 from sam2.interop.rle import decode_mask, encode_mask
 from sam2.io.frames import open_frames
 from sam2.io.listed import FolderFrames
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 from sam2.tracking import VideoSession
 
 DEFAULT_FPS = 24.0
@@ -153,7 +154,8 @@ def _prepare(asked: Asked, frames: PeekedFrames, journal: Journal, *, device: st
     header = journal.header
     prompts = prompts_of(header["prompts"], name=str(journal.path), folder=journal.path.parent)
     legs = plan_legs(prompts, Span(header["direction"], header["start"], header["end"]), frames.num_frames)
-    session = VideoSession(sam2.load(header["model"], device=device, dtype=dtype), frames)
+    model = SAM2VideoPredictor(sam2.load(header["model"], device=device, dtype=dtype))  # fills small holes
+    session = VideoSession(model, frames)
     work = work_folder(asked.output, asked.stem)
     rows = load_state(session, work, len(journal)) if len(journal) else 0
     journal.truncate(rows)

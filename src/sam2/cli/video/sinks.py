@@ -60,6 +60,15 @@ class Job:
     prompts: Sequence[VideoPrompt]
     frames: Sequence[int]
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one object."""
+        return len({prompt.object_id for prompt in self.prompts}) > 1
+
+    def draw(self, shown: Shown) -> np.ndarray:
+        """The overlay of a frame."""
+        return draw(shown, self.prompts, show_ids=self.several)
+
     def picture(self, folder: Path, frame: int) -> Path:
         """The PNG of a frame in ``folder``."""
         return folder / f"{self.names[frame] if self.names else f'{frame:05d}'}.png"
@@ -93,16 +102,15 @@ def make_sinks(formats: Sequence[str], job: Job) -> list[Sink]:
     return [kinds[name](job) for name in FORMATS if name in formats and name in kinds]
 
 
-def draw(shown: Shown, prompts: Sequence[VideoPrompt]) -> np.ndarray:
-    """The frame with tints, outlines and prompts; ids where the run has several objects."""
+def draw(shown: Shown, prompts: Sequence[VideoPrompt], *, show_ids: bool) -> np.ndarray:
+    """The frame with tints, outlines, the prompts that are about it, and ids if asked for."""
     said = {prompt.object_id: prompt for prompt in prompts if prompt.frame == shown.frame}
     drawn = [
         DrawnPrompts(said[obj_id].points, said[obj_id].labels, said[obj_id].box) if obj_id in said else DrawnPrompts()
         for obj_id in shown.ids
     ]
-    several = len({prompt.object_id for prompt in prompts}) > 1
     # dimmed backgrounds would flicker where objects come and go
-    return draw_overlay(shown.image, shown.masks, ids=shown.ids, prompts=drawn, dim=0.0, show_ids=several)
+    return draw_overlay(shown.image, shown.masks, ids=shown.ids, prompts=drawn, dim=0.0, show_ids=show_ids)
 
 
 def label_image(shown: Shown) -> np.ndarray:
@@ -166,11 +174,11 @@ class _Film:
 
 class _Overlay:
     def __init__(self, job: Job) -> None:
-        self._film, self._prompts = _Film(job, "overlay.mp4"), job.prompts
+        self._film, self._job = _Film(job, "overlay.mp4"), job
         self.close, self.discard = self._film.close, self._film.discard
 
     def write(self, shown: Shown) -> None:
-        self._film.write(draw(shown, self._prompts))
+        self._film.write(self._job.draw(shown))
 
 
 class _CutoutVideo:
@@ -236,13 +244,13 @@ class _Sheet:
     def __init__(self, job: Job) -> None:
         spread = np.linspace(0, len(job.frames) - 1, min(SHEET_CELLS, len(job.frames)))
         self._chosen = {job.frames[round(place)] for place in spread}
-        self._path, self._prompts = job.output / f"{job.stem}_sheet.jpg", job.prompts
+        self._path, self._job = job.output / f"{job.stem}_sheet.jpg", job
         self._cells: list[np.ndarray] = []
         self._captions: list[str] = []
 
     def write(self, shown: Shown) -> None:
         if shown.frame in self._chosen:
-            picture = draw(shown, self._prompts)
+            picture = self._job.draw(shown)
             scale = min(1.0, 480 / max(picture.shape[:2]))
             self._cells.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
             self._captions.append(f"frame {shown.frame}")

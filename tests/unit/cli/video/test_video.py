@@ -14,6 +14,7 @@ from small_tracker import tracker
 
 from sam2.interop.rle import decode_mask
 from sam2.io.palette import read_palette_png
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 from sam2.tracking import VideoSession
 
 Cli = Callable[..., Any]
@@ -93,7 +94,7 @@ def test_everything_is_written_in_one_go(cli: Cli, movie: Path, tmp_path: Path) 
 
 def test_masks_are_those_of_a_session(cli: Cli, movie: Path, tmp_path: Path) -> None:
     assert cli("video", movie, *PROMPTS, "--format", "json", "-o", tmp_path).status == 0
-    session = VideoSession(tracker(), movie)
+    session = VideoSession(SAM2VideoPredictor(tracker()), movie)
     session.add_points(0, 1, box=[20, 20, 60, 70])
     session.add_points(4, 2, points=[[95, 60]], labels=[1])
     found = masks_of(read(tmp_path / "clip.json"))
@@ -108,7 +109,7 @@ def test_both_gives_what_a_session_gives(cli: Cli, movie: Path, tmp_path: Path) 
     prompts = ("--box", "3:20,20,60,70", "--point", "2@6:95,60", "--box", "3@6:5,5,90,40")
     outcome = cli("video", movie, *prompts, "--both", "--format", "json,overlay,masks", "-o", tmp_path)
     assert outcome.status == 0, outcome.err
-    session = VideoSession(tracker(), movie)
+    session = VideoSession(SAM2VideoPredictor(tracker()), movie)
     session.add_points(3, 1, box=[20, 20, 60, 70])
     session.add_points(6, 2, points=[[95, 60]], labels=[1])
     session.add_points(6, 3, box=[5, 5, 90, 40])
@@ -170,7 +171,7 @@ def test_a_click_corrects_the_mask_that_tracking_brought(cli: Cli, movie: Path, 
     arguments = ("--box", "0:20,20,60,70", "--point", "5:45,50", "--point", "5:100,20,0", "--format", "json")
     assert cli("video", movie, *arguments, "-o", tmp_path).status == 0
     found = masks_of(read(tmp_path / "clip.json"))
-    session = VideoSession(tracker(), movie)
+    session = VideoSession(SAM2VideoPredictor(tracker()), movie)
     session.add_points(0, 1, box=[20, 20, 60, 70])
     expected = {result.frame_idx: result.mask(1).numpy() for result in session.propagate(num_frames=6)}
     corrected = session.add_points(5, 1, points=[[45, 50], [100, 20]], labels=[1, 0])
