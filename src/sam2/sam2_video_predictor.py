@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sam2.modeling.compiled import CompiledNetworks
 from sam2.tracking import FrameResult, MemoryPolicy, VideoSession, passes
 from sam2.tracking.history import DEFAULT_BUDGET, History
 from sam2.tracking.mapping import OfficialState
@@ -260,8 +261,8 @@ class SAM2VideoPredictor(TrackingModel):
         )
 
 
-class SAM2VideoPredictorVOS(SAM2VideoPredictor):
-    """What ``build_sam2_video_predictor(..., vos_optimized=True)`` gives."""
+class SAM2VideoPredictorVOS(CompiledNetworks, SAM2VideoPredictor):
+    """What ``build_sam2_video_predictor(..., vos_optimized=True)`` gives: networks compiled when first needed."""
 
 
 def _session(inference_state: Any) -> VideoSession:

@@ -14,17 +14,18 @@ SCORES_AT_ONCE = 4 << 20
 """Queries in a chunk: a multiple of the first, more than one as long as scores take no more bytes than the second."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v for [B, heads, N, d] queries, [B, heads, M, d] keys and [B, heads, M, e] values.
 
     A single row of queries serves all rows of keys. PyTorch's own kernel everywhere but in bfloat16 inference on CPUs
     with long sequences, where it reaches less than half of the machine's matrix throughput (benchmarks/README.md):
-    there row by row in chunks of queries, scores rounded to bfloat16 before the softmax.
+    there row by row in chunks of queries, scores rounded to bfloat16 before the softmax. Keys where ``mask``
+    [1, 1, 1, M] is false are not read.
     """
-    if dropout == 0.0 and chunks_pay(query, key, value):
+    if dropout == 0.0 and mask is None and chunks_pay(query, key, value):
         return _in_chunks(query, key, value)
     query = query.expand(len(key), -1, -1, -1)
-    return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
 def chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:

@@ -52,10 +52,12 @@ class MemoryAttentionLayer(nn.Module):
         pos: Tensor | None = None,
         query_pos: Tensor | None = None,
         num_k_exclude_rope: int = 0,
+        key_mask: Tensor | None = None,
     ) -> Tensor:
         """tgt [B, N, C], memory [B, M, C_mem], pos and query_pos their position codes -> [B, N, C].
 
-        Where tgt has one row for all rows of memory, all that comes before reading memory is done once.
+        Where tgt has one row for all rows of memory, all that comes before reading memory is done once. Memory is not
+        read where ``key_mask`` [1, 1, 1, M] is false.
         """
         normed = self.norm1(tgt)
         placed = normed + query_pos if self.pos_enc_at_attn and query_pos is not None else normed
@@ -64,7 +66,8 @@ class MemoryAttentionLayer(nn.Module):
         if self.pos_enc_at_cross_attn_queries and query_pos is not None:
             query = query + query_pos
         key = memory + pos if self.pos_enc_at_cross_attn_keys and pos is not None else memory
-        tgt = tgt + self.dropout2(self.cross_attn_image(query, key, memory, num_k_exclude_rope=num_k_exclude_rope))
+        read = self.cross_attn_image(query, key, memory, num_k_exclude_rope=num_k_exclude_rope, key_mask=key_mask)
+        tgt = tgt + self.dropout2(read)
         hidden = self.linear2(self.dropout(self.activation(self.linear1(self.norm3(tgt)))))
         return tgt + self.dropout3(hidden)
 
@@ -119,8 +122,12 @@ class MemoryAttention(nn.Module):
         memory_position: Tensor | None,
         *,
         num_pointer_tokens: int,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """The same, batch first: tokens [B, N, C], or [1, N, C] for all, and memory [B, M, C_mem] -> [B, N, C]."""
+        """The same, batch first: tokens [B, N, C], or [1, N, C] for all, and memory [B, M, C_mem] -> [B, N, C].
+
+        ``memory_mask`` [1, 1, 1, M] is true where memory is read; None reads all.
+        """
         if self.training:  # each row has its own dropout
             tokens = tokens.expand(len(memory), -1, -1)
         if self.pos_enc_at_input and position is not None:
@@ -132,5 +139,26 @@ class MemoryAttention(nn.Module):
                 pos=memory_position,
                 query_pos=position,
                 num_k_exclude_rope=num_pointer_tokens,
+                key_mask=memory_mask,
             )
         return self.norm(tokens)
+
+    def on_maps(
+        self,
+        embed: Tensor,
+        position: Tensor,
+        memory: Tensor,
+        memory_position: Tensor,
+        num_pointer_tokens: int,
+        memory_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The same for maps: embed [B, C, h, w], or [1, C, h, w] for all, and memory [B, M, C_mem] -> [B, C, h, w]."""
+        conditioned = self.on_tokens(
+            embed.flatten(2).transpose(1, 2),
+            memory,
+            position.flatten(2).transpose(1, 2),
+            memory_position,
+            num_pointer_tokens=num_pointer_tokens,
+            memory_mask=memory_mask,
+        )
+        return conditioned.transpose(1, 2).reshape(len(memory), -1, *embed.shape[-2:])

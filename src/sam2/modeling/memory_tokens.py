@@ -11,11 +11,15 @@ from sam2.modeling.types import MemoryContext
 
 @dataclass(frozen=True, slots=True)
 class MemoryTokens:
-    """Tokens [n, m, d] and their position code [n, m, d]; the last ``num_pointer_tokens`` have no place."""
+    """Tokens [n, m, d] and their position code [n, m, d]; the last ``num_pointer_tokens`` have no place.
+
+    ``mask`` [1, 1, 1, m] is true for tokens that are read; None reads all.
+    """
 
     tokens: Tensor
     position: Tensor
     num_pointer_tokens: int
+    mask: Tensor | None = None
 
 
 def assemble(

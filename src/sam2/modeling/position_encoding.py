@@ -22,23 +22,30 @@ def sine_table(
     height: int, width: int, *, num_pos_feats: int, temperature: float, scale: float | None, device: torch.device
 ) -> Tensor:
     """The 2-D sine code, [1, num_pos_feats, height, width] float32; ``scale=None`` leaves positions unnormalised."""
-    half = num_pos_feats // 2
     with _plain_tensors():
-        y = torch.arange(1, height + 1, dtype=torch.float32, device=device)
-        x = torch.arange(1, width + 1, dtype=torch.float32, device=device)
-        if scale is not None:
-            y = y / (y[-1] + 1e-6) * scale
-            x = x / (x[-1] + 1e-6) * scale
-        i = torch.arange(half, dtype=torch.float32, device=device)
-        wavelength = temperature ** (2 * torch.div(i, 2, rounding_mode="floor") / half)
+        return _make_sine_table((height, width), num_pos_feats, temperature, scale, device)
 
-        def interleaved(t: Tensor) -> Tensor:
-            angle = t[:, None] / wavelength
-            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
 
-        code_y = interleaved(y)[:, None, :].expand(height, width, half)
-        code_x = interleaved(x)[None, :, :].expand(height, width, half)
-        return torch.cat((code_y, code_x), dim=2).permute(2, 0, 1)[None].contiguous()
+def _make_sine_table(
+    size: tuple[int, int], num_pos_feats: int, temperature: float, scale: float | None, device: torch.device
+) -> Tensor:
+    height, width = size
+    half = num_pos_feats // 2
+    y = torch.arange(1, height + 1, dtype=torch.float32, device=device)
+    x = torch.arange(1, width + 1, dtype=torch.float32, device=device)
+    if scale is not None:
+        y = y / (y[-1] + 1e-6) * scale
+        x = x / (x[-1] + 1e-6) * scale
+    i = torch.arange(half, dtype=torch.float32, device=device)
+    wavelength = temperature ** (2 * torch.div(i, 2, rounding_mode="floor") / half)
+
+    def interleaved(t: Tensor) -> Tensor:
+        angle = t[:, None] / wavelength
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+    code_y = interleaved(y)[:, None, :].expand(height, width, half)
+    code_x = interleaved(x)[None, :, :].expand(height, width, half)
+    return torch.cat((code_y, code_x), dim=2).permute(2, 0, 1)[None].contiguous()
 
 
 @lru_cache(maxsize=_CACHED_SIZES)
@@ -48,13 +55,25 @@ def rotary_table(height: int, width: int, *, dim: int, theta: float, device: tor
     The first ``dim / 4`` angles turn with x, the rest with y (RoFormer, arXiv 2104.09864, in its axial 2-D form).
     """
     with _plain_tensors():
-        step = torch.arange(0, dim, 4, dtype=torch.float32, device=device)[: dim // 4]
-        frequency = 1.0 / theta ** (step / dim)
-        cell = torch.arange(height * width, dtype=torch.float32, device=device)
-        angle_x = torch.outer(cell % width, frequency)
-        angle_y = torch.outer(torch.div(cell, width, rounding_mode="floor"), frequency)
-        angle = torch.cat((angle_x, angle_y), dim=1)
-        return angle.cos(), angle.sin()
+        return _make_rotary_table((height, width), dim, theta, device)
+
+
+def _make_rotary_table(size: tuple[int, int], dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    height, width = size
+    step = torch.arange(0, dim, 4, dtype=torch.float32, device=device)[: dim // 4]
+    frequency = 1.0 / theta ** (step / dim)
+    cell = torch.arange(height * width, dtype=torch.float32, device=device)
+    angle_x = torch.outer(cell % width, frequency)
+    angle_y = torch.outer(torch.div(cell, width, rounding_mode="floor"), frequency)
+    angle = torch.cat((angle_x, angle_y), dim=1)
+    return angle.cos(), angle.sin()
+
+
+def square_rotary_table(side: int, dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """:func:`rotary_table` of a square map; compilers, which cannot look into a cache, get the computation."""
+    if torch.compiler.is_compiling():
+        return _make_rotary_table((side, side), dim, theta, device)
+    return rotary_table(side, side, dim=dim, theta=theta, device=device)
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
@@ -97,6 +116,8 @@ class PositionEmbeddingSine(nn.Module):
 
     def table(self, height: int, width: int, device: torch.device) -> Tensor:
         """[1, num_pos_feats, height, width] float32, shared between calls: do not write into it."""
+        if torch.compiler.is_compiling():  # compilers cannot look into a cache
+            return _make_sine_table((height, width), self.num_pos_feats, self.temperature, self.scale, device)
         return sine_table(
             height,
             width,

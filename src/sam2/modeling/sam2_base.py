@@ -6,7 +6,9 @@ The image predictor stops after ``decode_masks``: officially its masks are not g
 are. Nothing here remembers anything between calls.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ from sam2.modeling.config import Behaviour, ModelConfig, check_image_size
 from sam2.modeling.layers import MLP, match_dtype
 from sam2.modeling.memory_attention import MemoryAttention
 from sam2.modeling.memory_encoder import MemoryEncoder
-from sam2.modeling.memory_tokens import assemble
+from sam2.modeling.memory_tokens import MemoryTokens, assemble
 from sam2.modeling.official_step import OfficialCalls
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
@@ -155,7 +157,7 @@ class SAM2Base(OfficialCalls):
         """Normalised pixels, square and of a multiple of 32, to features in the weights' dtype."""
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3] or pixels.shape[2] % 32:
             raise ValueError(f"pixels must be [B, 3, S, S] with S a multiple of 32, got {tuple(pixels.shape)}")
-        fine, middle, embed = self.image_encoder.pyramid(self.as_input(pixels))
+        fine, middle, embed = self.network(self.image_encoder.pyramid, self.as_input(pixels))
         decoder = self.sam_mask_decoder
         position = self.image_encoder.neck.position_encoding.table(embed.shape[-2], embed.shape[-1], embed.device)
         return ImageFeatures(embed, (decoder.conv_s0(fine), decoder.conv_s1(middle)), position)
@@ -166,22 +168,17 @@ class SAM2Base(OfficialCalls):
 
     def fuse_memory(self, features: ImageFeatures, context: MemoryContext) -> Float[Tensor, "n c h w"]:
         """The embedding conditioned on each object's memory; one row of features serves all n objects."""
-        n = len(context.features)
-        h, w = features.embed.shape[-2:]
-        projection = self.obj_ptr_tpos_proj if self.behaviour.add_tpos_enc_to_obj_ptrs else None
-        memory = assemble(
-            context,
-            time_codes=self.maskmem_tpos_enc,
-            position_encoding=self.memory_encoder.position_encoding,
-            pointer_projection=projection,
+        memory = self.memory_tokens(context)
+        embed, position = features.embed.to(memory.tokens.dtype), features.position.to(memory.tokens.dtype)
+        return self.network(
+            self.memory_attention.on_maps,
+            embed,
+            position,
+            memory.tokens,
+            memory.position,
+            memory.num_pointer_tokens,
+            memory.mask,
         )
-        embed = features.embed.to(self.maskmem_tpos_enc.dtype)
-        tokens = embed.flatten(2).transpose(1, 2)
-        position = features.position.to(tokens.dtype).flatten(2).transpose(1, 2)
-        conditioned = self.memory_attention.on_tokens(
-            tokens, memory.tokens, position, memory.position, num_pointer_tokens=memory.num_pointer_tokens
-        )
-        return conditioned.transpose(1, 2).reshape(n, -1, h, w)
 
     def decode_masks(
         self,
@@ -206,9 +203,8 @@ class SAM2Base(OfficialCalls):
             (fine, middle), (fine_hint, middle_hint) = high_res, encoded.hints
             high_res = (fine + fine_hint.to(fine.dtype), middle + middle_hint.to(middle.dtype))
         decoder = self.sam_mask_decoder
-        raw = decoder.predict_masks(
-            embed, self.sam_prompt_encoder.get_dense_pe(), encoded.sparse, encoded.dense, high_res
-        )
+        grid = self.sam_prompt_encoder.get_dense_pe()
+        raw = self.network(decoder.predict_masks, embed, grid, encoded.sparse, encoded.dense, high_res)
         dynamic = decoder.dynamic_multimask_via_stability and not self.training
         logits, ious = decoder.choose(raw, multimask=multimask, dynamic=dynamic)
         tokens = decoder.pointer_tokens(raw, multimask=multimask)
@@ -282,13 +278,26 @@ class SAM2Base(OfficialCalls):
         mask = (logits > 0).float() if binarize else logits.sigmoid()
         mask = mask * behaviour.sigmoid_scale_for_mem_enc + behaviour.sigmoid_bias_for_mem_enc
         embed = features.embed.expand(len(mask), -1, -1, -1)
-        memory = self.memory_encoder(embed, mask, skip_mask_sigmoid=True)["vision_features"]
+        memory = self.network(self.memory_encoder, embed, mask, True)["vision_features"]  # mask went through a sigmoid
         if self.no_obj_embed_spatial is not None:
             absent = (prediction.object_score <= 0).to(memory.dtype)[:, :, None, None]
             memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
         return FrameMemory(memory.to(dtype), prediction.pointer, prediction.object_score)
 
     # ---- small steps
+
+    def network(self, part: Callable[..., Any], *args: Any) -> Any:
+        """Call a part that does the work of a verb: the one place where a subclass can run it in another way."""
+        return part(*args)
+
+    def memory_tokens(self, context: MemoryContext) -> MemoryTokens:
+        """The past as memory attention reads it."""
+        return assemble(
+            context,
+            time_codes=self.maskmem_tpos_enc,
+            position_encoding=self.memory_encoder.position_encoding,
+            pointer_projection=self.obj_ptr_tpos_proj if self.behaviour.add_tpos_enc_to_obj_ptrs else None,
+        )
 
     def as_input(self, pixels: Tensor) -> Tensor:
         """Pixels in the dtype of the image encoder, channels last in memory."""

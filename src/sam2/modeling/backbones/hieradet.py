@@ -249,7 +249,8 @@ class Hiera(nn.Module):
     def _position_table(self, size: tuple[int, int]) -> Tensor:
         """Global plus tiled window embedding, [1, H, W, C]; kept until the weights change, unless they are trained."""
         weights = (self.pos_embed, self.pos_embed_window)
-        if torch.is_grad_enabled() or any(w.is_inference() for w in weights):
+        traced = torch.compiler.is_compiling()
+        if traced or torch.is_grad_enabled() or any(w.is_inference() for w in weights):
             return self._make_position_table(size)
         key = (size, *((w.data_ptr(), w._version, w.dtype, w.device) for w in weights))
         if self._position is None or self._position[0] != key:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sam2.modeling.attention import attend, chunks_pay
 from sam2.modeling.layers import MLP, Activation
-from sam2.modeling.position_encoding import rotary_table, rotate
+from sam2.modeling.position_encoding import rotate, square_rotary_table
 
 
 class Attention(nn.Module):
@@ -42,9 +42,9 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         dropout = self.dropout_p if self.training else 0.0
-        attended = attend(q, k, v, dropout=dropout)
+        attended = attend(q, k, v, dropout=dropout, mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
@@ -75,8 +75,13 @@ class RoPEAttention(Attention):
         self.rope_k_repeat = rope_k_repeat
         self.feat_sizes = tuple(feat_sizes)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
-        """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square. A single q serves all rows."""
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0, key_mask: Tensor | None = None
+    ) -> Tensor:
+        """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square. A single q serves all rows.
+
+        Keys where ``key_mask`` [1, 1, 1, Nk] is false are not read.
+        """
         side = math.isqrt(q.shape[1])
         if side * side != q.shape[1]:
             raise ValueError(f"q must hold the tokens of a square map, got {q.shape[1]} tokens")
@@ -86,15 +91,15 @@ class RoPEAttention(Attention):
         if placed % q.shape[1]:
             raise ValueError(f"k must hold whole maps of {q.shape[1]} tokens, got {placed} tokens with a place")
         dim = self.internal_dim // self.num_heads
-        table = rotary_table(side, side, dim=dim, theta=self.rope_theta, device=q.device)
+        table = square_rotary_table(side, dim, self.rope_theta, q.device)
         query = rotate(self._halves(self.q_proj, q), table)
-        if self._reads_unprojected(q, k, v):
+        if key_mask is None and self._reads_unprojected(q, k, v):
             values, queries = v.to(query.dtype)[:, None], query.expand(len(k), -1, -1, -1)
             # One object at a time, so that its keys are still in the cache when they are read.
             rows = [slice(i, i + 1) for i in range(len(k))]
             attended = [attend(queries[row], self._keys(k[row], table, placed), values[row]) for row in rows]
             return self.out_proj(self.v_proj(torch.cat(attended)[:, 0]))
-        return self._attend(query, self._keys(k, table, placed), self._heads(self.v_proj(v)))
+        return self._attend(query, self._keys(k, table, placed), self._heads(self.v_proj(v)), key_mask)
 
     def _reads_unprojected(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
         """Whether to attend to ``v`` itself and project what was read, rather than each token before.
