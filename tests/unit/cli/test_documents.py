@@ -93,7 +93,7 @@ def test_models_guide(nano_file: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # "cuda" on a machine without one: ours and torch's own
-@pytest.mark.usefixtures("reader", "tiny_checkpoint")
+@pytest.mark.usefixtures("movie", "tiny_checkpoint")
 def test_readme(nano_file: Path) -> None:
     namespace = run_snippets("README.md", nano_file)
     assert namespace["mask"].shape == (400, 600)

@@ -220,6 +220,8 @@ class Run:
         )
 
     def _how_to_go_on(self, what: str) -> str:
+        if not len(self.journal):
+            return f"{what} before the first frame was done"
         done = f"{what} after {len(self.journal)} of {self.total} frames, kept in {self.job.output}"
         return f"{done}; the same command with --resume goes on"
 

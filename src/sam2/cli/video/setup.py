@@ -1,5 +1,6 @@
 """From what was asked to a run that can start, or go on: the video, the journal, the model, the session."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -82,6 +83,8 @@ def open_run(asked: Asked, *, resume: bool, device: str | None, dtype: str) -> I
             yield _prepare(asked, frames, journal, device=device, dtype=dtype)
         finally:
             journal.close()
+            if not len(journal):  # nothing is done: there is nothing to go on with
+                shutil.rmtree(work_folder(asked.output, asked.stem), ignore_errors=True)
     finally:
         frames.close()
 

@@ -212,7 +212,7 @@ def test_wrong_usage_is_one_line(cli: Cli, movie: Path, tmp_path: Path, argument
     assert outcome.status == 2
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1
-    assert not [path for path in tmp_path.glob("out/*") if path.is_file()]
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_mask_of_another_size(cli: Cli, movie: Path, tmp_path: Path) -> None:
