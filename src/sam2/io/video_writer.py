@@ -74,7 +74,7 @@ class VideoWriter:
             raise ValueError(f"alpha needs a .webm file, got {self.path.name!r}")
         if not 0 < float(fps) < 1000:
             raise ValueError(f"fps must be above 0 and below 1000, got {fps}")
-        self.codec = codec or _first_codec(CODECS[suffix])
+        self.codec = _first_codec((codec,) if codec else CODECS[suffix])
         self.rate = Fraction(fps).limit_denominator(1001)
         self.size, self.alpha = size, alpha
         self.num_frames = 0
@@ -164,7 +164,7 @@ def _first_codec(names: tuple[str, ...]) -> str:
         with contextlib.suppress(UnknownCodecError):
             Codec(name, "w")
             return name
-    raise OSError(f"this build of PyAV has none of the encoders {', '.join(names)}: install PyAV from PyPI")
+    raise OSError(f"the installed PyAV has no encoder {' or '.join(names)}: PyAV from PyPI has libx264 and libvpx-vp9")
 
 
 def _even(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -83,6 +83,8 @@ def test_bad_calls(tmp_path: Path) -> None:
     for fps in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="fps must be"):
             VideoWriter(tmp_path / "a.mp4", fps=fps)
+    with pytest.raises(OSError, match="the installed PyAV has no encoder h2640"):
+        VideoWriter(tmp_path / "a.mp4", fps=10, codec="h2640")
     writer = VideoWriter(tmp_path / "a.mp4", fps=10)
     with pytest.raises(ValueError, match=r"uint8 of shape \[H, W, 3\], got float32"):
         writer.write(RED.astype(np.float32))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from sam2.utils.misc import load_video_frames
-from sam2.utils.transforms import frame_to_pixels
+from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD, frame_to_pixels
 
 
 @pytest.fixture
@@ -15,6 +15,17 @@ def folder(tmp_path: Path) -> Path:
     for index, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{index}.png")
     return tmp_path
+
+
+def test_pixels_of_a_frame_are_those_of_the_official_folder_route() -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+    pixels = frame_to_pixels(frame, 64)
+
+    resized = np.asarray(Image.fromarray(frame).resize((64, 64))) / 255.0  # PIL's default is bicubic
+    expected = torch.from_numpy((resized - np.array(IMAGE_MEAN)) / np.array(IMAGE_STD)).permute(2, 0, 1).float()
+    assert pixels.dtype == torch.float32
+    assert torch.allclose(pixels, expected, atol=1e-6)
 
 
 def test_frames_read_like_the_official_tensor(folder: Path) -> None:
@@ -35,7 +46,7 @@ def test_frames_read_like_the_official_tensor(folder: Path) -> None:
             frames[index]
 
 
-def test_pixels_are_those_of_the_official_route(folder: Path) -> None:
+def test_mean_and_deviation_may_be_given(folder: Path) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
     frames, _, _ = load_video_frames(folder, 16, True, mean, std, True)
@@ -56,5 +67,7 @@ def test_without_cuda_the_official_default_gives_the_cpu(folder: Path, monkeypat
 def test_bad_videos_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4"):
         load_video_frames(tmp_path / "nowhere.mp4", 16, True)
+    with pytest.raises(ValueError, match="at least one frame"):
+        load_video_frames([], 16, True)
     with pytest.raises(ValueError, match="image_size must be at least 1 pixel, got 0"):
         load_video_frames(np.zeros((1, 4, 4, 3), np.uint8), 0, True)
