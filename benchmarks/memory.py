@@ -66,6 +66,7 @@ def compare(report: Report, model: SAM2Base, *, repeats: int, cpu_time: bool) ->
     """One layer's attention to memory, both ways; then the whole stack for one object and for four."""
     name = f"{model.config.name} {str(model.compute_dtype).removeprefix('torch.')}"
     attention = model.memory_attention.layers[0].cross_attn_image
+    assert isinstance(attention, RoPEAttention)
     cells, tail = (model.image_size // 16) ** 2, POINTERS * model.hidden_dim // model.mem_dim
     g = torch.Generator().manual_seed(0)
     query = torch.randn(1, cells, model.hidden_dim, generator=g).to(model.compute_dtype)

@@ -59,7 +59,7 @@ def draw_clip(path: Path, frames: int, size: tuple[int, int] = (854, 480)) -> No
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for t in range(frames):
             inside = (x - disc_x(t, width)) ** 2 + (y - height / 2) ** 2 < (height / 8) ** 2
-            picture = np.where(inside[..., None], np.uint8([230, 60, 40]), ground)
+            picture = np.where(inside[..., None], np.array([230, 60, 40], np.uint8), ground)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 

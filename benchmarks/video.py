@@ -71,7 +71,9 @@ def make_model(name: str) -> SAM2Base:
     behaviour = replace(with_postprocessing(default_behaviour(config), video=True), fill_hole_area=0)
     model = build_model(config, behaviour).eval()
     with torch.no_grad():
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)
+        head = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
+        assert isinstance(head, torch.nn.Linear)
+        head.bias.fill_(5.0)
     return model
 
 

