@@ -37,7 +37,8 @@ class Journal:
         self._offsets = array("q")
         self._end = 0
         try:
-            self._file = open(path, "w+b" if header is not None else "r+b")  # noqa: SIM115
+            # without a buffer, which would come up with its rest of a line once more when the file is closed
+            self._file = open(path, "wb" if header is not None else "r+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
@@ -74,15 +75,16 @@ class Journal:
         """The frames in ascending order, each once, its objects by their ids."""
         frames = np.asarray(self._frames)
         waiting: Row | None = None
-        for position in np.argsort(frames, kind="stable"):
-            self._file.seek(self._offsets[position])
-            row = json.loads(self._file.readline())
-            if waiting is not None and waiting["frame"] == row["frame"]:
-                waiting["objects"] += row["objects"]
-                continue
-            if waiting is not None:
-                yield _sorted(waiting)
-            waiting = row
+        with open(self.path, "rb") as file:
+            for position in np.argsort(frames, kind="stable"):
+                file.seek(self._offsets[position])
+                row = json.loads(file.readline())
+                if waiting is not None and waiting["frame"] == row["frame"]:
+                    waiting["objects"] += row["objects"]
+                    continue
+                if waiting is not None:
+                    yield _sorted(waiting)
+                waiting = row
         if waiting is not None:
             yield _sorted(waiting)
 
@@ -98,8 +100,9 @@ class Journal:
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         try:
             self._file.seek(self._end)
-            self._file.write(line)
-            self._file.flush()
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
         self._end += len(line)
@@ -107,19 +110,20 @@ class Journal:
     def _scan(self) -> dict[str, Any]:
         """Find the rows; a last line that was cut off by a crash does not count."""
         header: dict[str, Any] | None = None
-        for line in self._file:
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                break
-            if header is None:
-                header = record
-            else:
-                self._frames.append(record["frame"])
-                self._offsets.append(self._end)
-            self._end += len(line)
+        with open(self.path, "rb") as file:
+            for line in file:
+                try:
+                    record = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    record = None
+                if not isinstance(record, dict):
+                    break
+                if header is None:
+                    header = record
+                else:
+                    self._frames.append(record["frame"])
+                    self._offsets.append(self._end)
+                self._end += len(line)
         if header is None or "frame" in header:
             raise ValueError(f"{self.path} is not the journal of a run")
         self._file.truncate(self._end)

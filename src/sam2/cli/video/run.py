@@ -95,6 +95,7 @@ class Run:
             raise _Unfinished(self._unfinished(failure)) from failure
         if done < self.total or stop.asked:
             raise Interrupted(self._how_to_go_on("interrupted" if stopped else "interrupted while drawing"))
+        self.journal.close()  # some systems do not remove open files
         shutil.rmtree(self.job.work, ignore_errors=True)
         return self._summary(done - before, seconds)
 

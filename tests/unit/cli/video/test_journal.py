@@ -1,10 +1,14 @@
 """The journal: whole after a crash, readable in the order of frames, small in memory."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import sam2
 from sam2.cli.errors import OutputError
 from sam2.cli.video.journal import Journal, write_results
 
@@ -86,3 +90,31 @@ def test_the_results_are_json(path: Path, tmp_path: Path) -> None:
     assert list(record) == ["video", "prompts", "complete", "frames"]
     assert [frame["frame"] for frame in record["frames"]] == [1, 2, 3]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "frames.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are POSIX")
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from sam2.cli.video.journal import Journal
+journal = Journal(Path(sys.argv[1]), {"video": "a.mp4"})
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    for frame in range(100):
+        journal.append(frame, [{"id": frame}])
+except OSError as error:
+    print(type(error).__name__, len(journal))
+journal.close()
+"""
+    path = tmp_path / "a.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(Path(sam2.__file__).resolve().parent.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    name, rows = result.stdout.split()
+    assert name == "OutputError"
+    assert path.stat().st_size == 2000
+    journal = Journal(path)
+    assert len(journal) == int(rows) > 10
+    journal.close()

@@ -235,3 +235,24 @@ def test_clips_that_are_not_there(cli: Cli, tmp_path: Path, name: str, message: 
     assert outcome.status == 2
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_file_with_sound_alone(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 44100
+        container.mux([*stream.encode(sound), *stream.encode()])
+    outcome = cli("video", path, "--point", "0:5,5", "-o", tmp_path / "out")
+    assert outcome.status == 2
+    assert outcome.err == f"sam2: error: {path} holds no video, only audio\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all", bytes(5000)])
+def test_files_that_are_no_videos(cli: Cli, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "clip.mp4").write_bytes(content)
+    outcome = cli("video", tmp_path / "clip.mp4", "--point", "0:5,5", "-o", tmp_path / "out")
+    assert outcome.status == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert "clip.mp4" in outcome.err
