@@ -12,6 +12,9 @@ from sam2.io.video_index import FrameIndex, decoded
 WORTH_SEEKING = 8
 """A jump forward seeks if that saves decoding more frames than this."""
 
+_BT709 = 1
+"""FFmpeg's number of the matrix of HD video."""
+
 
 class Opener(Protocol):
     """What a reader needs of its video."""
@@ -138,6 +141,7 @@ class VideoReader:
 
 def to_rgb(frame: Any) -> NDArray[np.uint8]:
     """[H, W, 3] uint8, upright."""
-    image = frame.to_ndarray(format="rgb24")
+    matrix = {"src_colorspace": "ITU709"} if int(frame.colorspace) == _BT709 else {}  # older PyAV takes 601 for all
+    image = frame.to_ndarray(format="rgb24", **matrix)
     quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image

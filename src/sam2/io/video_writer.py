@@ -12,7 +12,6 @@ import numpy as np
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 CODECS = {
@@ -33,8 +32,11 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 
 
-_BT709 = 1
-_SAY_COLOURS = ("libx264", "libopenh264", "libvpx-vp9")
+_BT709, _LIMITED = 1, 1  # FFmpeg's numbers
+_CAN_CONVERT = int(av.__version__.split(".")[0]) >= 18
+"""PyAV before 18 makes YUV by the matrix of BT.601, whatever it is asked for."""
+
+_SAY_COLOURS = ("libx264", "libopenh264", "libvpx-vp9") if _CAN_CONVERT else ()
 """Encoders whose streams say by which matrix RGB became YUV."""
 
 
@@ -99,10 +101,8 @@ class VideoWriter:
         with self._errors():
             container = self._container or self._open(self.size)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgba" if self.alpha else "rgb24")
-            matrix = Colorspace.ITU709 if self.codec in _SAY_COLOURS else Colorspace.ITU601
-            picture = picture.reformat(
-                format=self._stream.pix_fmt, dst_colorspace=matrix, dst_color_range=ColorRange.MPEG
-            )
+            matrix = "ITU709" if self.codec in _SAY_COLOURS else "ITU601"
+            picture = picture.reformat(format=self._stream.pix_fmt, dst_colorspace=matrix, dst_color_range="MPEG")
             picture.pts = self.num_frames
             picture.time_base = 1 / self.rate
             container.mux(self._stream.encode(picture))
@@ -140,7 +140,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuva420p" if self.alpha else "yuv420p"
         if self.codec in _SAY_COLOURS:  # where nothing is said, players guess by the size, and some guess wrong
             context = self._stream.codec_context
-            context.colorspace, context.color_range = _BT709, ColorRange.MPEG
+            context.colorspace, context.color_range = _BT709, _LIMITED
             context.color_primaries = context.color_trc = _BT709
         return self._container
 

@@ -115,7 +115,8 @@ def test_a_cut_mp4_says_how_many_frames_are_missing(tmp_path: Path) -> None:
 
     expected = decode_all(whole)
     assert 20 < frames.num_frames < 120
-    assert all(np.array_equal(image, expected[i]) for i, image in frames.read(0, frames.num_frames))
+    whole_ones = frames.num_frames - 1  # the last may be there in part
+    assert all(np.array_equal(image, expected[i]) for i, image in frames.read(0, whole_ones))
 
 
 def test_damage_in_the_middle_leaves_the_indices_of_what_follows(tmp_path: Path) -> None:
