@@ -176,7 +176,8 @@ def load(name: str | os.PathLike[str], device: DeviceLike = None, dtype: DtypeLi
         ValueError: nothing of this name, or a file that is no SAM 2 checkpoint.
         OSError: no such file, or the weights cannot be downloaded; the message says which file to put where.
     """
-    return load_pretrained(name, device=device, dtype=dtype)
+    # Sessions take this model as it is, and are to give the masks that SAM2VideoPredictor gives.
+    return load_pretrained(name, device=device, dtype=dtype, for_video=True)
 
 
 def load_pretrained(
@@ -188,16 +189,18 @@ def load_pretrained(
     hydra_overrides_extra: Sequence[str] = (),
     apply_postprocessing: bool = True,
     cls: type[SAM2Base] | None = None,
+    for_video: bool = False,
 ) -> SAM2Base:
     """What :func:`load` does, with the options of :func:`build_sam2`; ``from_pretrained`` calls it.
 
     Args:
         cls: build this video predictor, in place of the class that the configuration names.
+        for_video: with the video half of post-processing whatever the class; images are the same with it.
     """
     place = _Place.of(device, dtype, mode)
     found = resolve_model(model_id)
     tree = apply_overrides(found.tree, hydra_overrides_extra)
-    return _build(tree, found.state_dict, place, _Kind(apply_postprocessing, cls), source=found.source)
+    return _build(tree, found.state_dict, place, _Kind(apply_postprocessing, cls, for_video), source=found.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +221,14 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What is to be built: a video predictor of class ``video``, else what the configuration says."""
+    """What is to be built: a video predictor of class ``video``, else what the configuration says.
+
+    ``for_video`` adds the video half of post-processing to any model; images are the same with it.
+    """
 
     postprocessing: bool
     video: type[SAM2Base] | None = None
+    for_video: bool = False
 
 
 def _build_named(
@@ -242,7 +249,7 @@ def _build(
     official = parse_official(tree)
     behaviour = official.behaviour
     if kind.postprocessing:
-        behaviour = with_postprocessing(behaviour, video=kind.video is not None)
+        behaviour = with_postprocessing(behaviour, video=kind.for_video or kind.video is not None)
     cls = kind.video or _model_class(official.target)
     if state_dict is None:
         model = build_model(official.config, behaviour, cls=cls)

@@ -198,6 +198,13 @@ def run_python(code: str, folder: Path) -> str:
     return result.stdout.strip()
 
 
+def test_load_gives_sessions_the_masks_of_the_video_predictor() -> None:
+    behaviour = sam2.load("nano").behaviour
+
+    assert behaviour == sam2.SAM2VideoPredictor.from_pretrained("nano").behaviour
+    assert behaviour.fill_hole_area == 8
+
+
 def test_importing_is_light_and_works_from_any_folder(tmp_path: Path) -> None:
     code = "import sam2, sys; print(sam2.__version__, 'torch' in sys.modules, 'numpy' in sys.modules)"
 
