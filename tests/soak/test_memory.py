@@ -100,7 +100,7 @@ def test_a_stream_of_three_thousand_frames(model: SAM2Base) -> None:
         watch.look(t)
 
     assert watch.growth < 48 * MB
-    assert max(watch.tensors) <= watch.tensors[0]
+    assert max(watch.tensors) <= watch.tensors[0] + 5, "one more a frame would be thousands"
 
 
 def test_the_official_facade_stays_within_the_budget_of_its_history(model: SAM2Base) -> None:
@@ -131,7 +131,7 @@ def test_leaving_sessions_gives_their_memory_back(model: SAM2Base) -> None:
         del video
         counts.append(count_tensors())
 
-    assert counts[-1] <= counts[0]
+    assert counts[-1] <= counts[0] + 5
 
 
 @pytest.fixture(scope="module")
