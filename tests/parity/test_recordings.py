@@ -17,6 +17,8 @@ def _recorded() -> list[pytest.param]:
 
 
 @pytest.mark.parametrize("case", _recorded())
+# The cases leave the folders of their clips to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:.*random weights.*")
 def test_recording(case: str) -> None:
     holds, text = check(RECORDINGS / f"{case}.{SEED}.npz", all_cases(SEED)[case])
