@@ -50,6 +50,18 @@ class History:
         self._bytes = 0
         self._on_disk: dict[Key, DiskForm] = {}
         self._file: ScratchFile[Key] = ScratchFile(folder)
+        self._claimed = False
+
+    def claim(self) -> "History":
+        """This history, for one session alone: objects of two would be taken for each other.
+
+        Raises:
+            ValueError: it has a session already.
+        """
+        if self._claimed:
+            raise ValueError("history already belongs to a session: give each session its own History")
+        self._claimed = True
+        return self
 
     def __len__(self) -> int:
         return len(self._in_memory) + len(self._on_disk)

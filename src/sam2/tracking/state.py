@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,6 +18,8 @@ from sam2.tracking.objects import ObjectTrack
 from sam2.tracking.policy import MemoryPolicy, OfficialMemory
 from sam2.tracking.records import FrameOutput
 from sam2.tracking.results import FrameResult
+
+S = TypeVar("S", bound="SessionState")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +50,11 @@ class SessionState:
     ) -> None:
         options = options or SessionOptions()
         self.model = model
+        # Claimed before the video is opened: nothing is left open where it is refused.
+        self.history = None if options.history is None else options.history.claim()
         self.frames: FrameSource | None = None if frames is None else open_frames(frames)
+        self._opened_here = not isinstance(frames, FrameSource)
         self.policy: MemoryPolicy = policy or OfficialMemory()
-        self.history = options.history
         self.storage_device = torch.device(options.storage_device or model.device)
         self.features = FrameFeatures(model, self.frames, keep=options.feature_frames)
         self.tracks: dict[int, ObjectTrack] = {}
@@ -79,6 +84,22 @@ class SessionState:
         if self._size is None:
             raise RuntimeError("this stream has had no frame yet: call step(frame) first")
         return self._size
+
+    def close(self) -> None:
+        """Close the video, if this session opened it, and give up what was kept of its past; also done by ``with``."""
+        if self.frames is not None and self._opened_here:
+            self.frames.close()
+        self.features.clear()
+        if self.history is not None:
+            self.history.clear()
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def accept(self, frame: Any) -> torch.Tensor:
         """Check the next frame of a stream; its pixels [3, S, S]."""

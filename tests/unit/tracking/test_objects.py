@@ -5,9 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from small_tracker import ABSENT, LENGTH, SIZE, assert_same, click, gap, logits, new_tracker, session, tracker
+from small_tracker import ABSENT, LENGTH, SIZE, assert_same, click, clip, gap, logits, new_tracker, session, tracker
 
+from sam2.io.frames import open_frames
 from sam2.tracking import VideoSession
+from sam2.tracking.history import History
+from sam2.tracking.session import SessionOptions
 
 LATE = 8
 
@@ -213,3 +216,25 @@ def test_features_are_made_once_a_frame(monkeypatch: pytest.MonkeyPatch) -> None
     list(video.propagate())
 
     assert sum(calls) <= LENGTH + 1
+
+
+def test_a_history_belongs_to_one_session() -> None:
+    history = History(1000)
+    VideoSession(tracker(), clip(), options=SessionOptions(history=history))
+
+    with pytest.raises(ValueError, match="history already belongs to a session"):
+        VideoSession(tracker(), clip(), options=SessionOptions(history=history))
+
+
+def test_a_session_closes_what_it_opened() -> None:
+    video = open_frames(clip())
+    closed = []
+    video.close = lambda: closed.append(True)
+
+    with VideoSession(tracker(), video) as session_on_given_frames:
+        click(session_on_given_frames, 0)
+    with VideoSession(tracker(), clip()) as session_of_its_own:
+        assert session_of_its_own.num_frames == len(clip())
+        session_of_its_own.frames.close = lambda: closed.append(False)
+
+    assert closed == [False]
