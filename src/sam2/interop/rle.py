@@ -6,13 +6,21 @@ bits plus a continuation bit, 48 added to make a printable character.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 Runs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+
+class Rle(TypedDict):
+    """An encoding as JSON holds it: ``size`` is [height, width], ``counts`` COCO's string or the list of runs."""
+
+    size: list[int]
+    counts: Any
+
 
 _GROUP = 5
 _VALUE_BITS, _SIGN_BIT, _MORE_BIT = 0x1F, 0x10, 0x20
@@ -21,7 +29,7 @@ _MAX_GROUPS = 13
 """Groups that any 64-bit number fits in."""
 
 
-def encode_mask(mask: npt.NDArray[Any], *, compress: bool = True) -> dict[str, Any]:
+def encode_mask(mask: npt.NDArray[Any], *, compress: bool = True) -> Rle:
     """``{"size": [height, width], "counts": ...}`` of a mask [h, w], true where not zero.
 
     ``counts`` is a string if ``compress`` (which JSON and pycocotools take alike), else the list of runs.
@@ -46,6 +54,26 @@ def mask_area(rle: Mapping[str, Any]) -> int:
     return int(_runs(rle)[1::2].sum())
 
 
+def mask_edges(rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1: the edges of the box around the set pixels, x1 and y1 excluded; zeros if there are none."""
+    height, _ = _size(rle)
+    runs = _runs(rle)
+    ends = np.cumsum(runs)
+    starts, ends = ends[:-1:2][runs[1::2] > 0], ends[1::2][runs[1::2] > 0]
+    if not len(starts):
+        return 0, 0, 0, 0
+    first, last = starts // height, (ends - 1) // height
+    crosses = bool((first != last).any())  # a run that goes on in the next column touches bottom and top
+    top, bottom = (0, height) if crosses else (int((starts % height).min()), int(((ends - 1) % height).max()) + 1)
+    return int(first[0]), top, int(last[-1]) + 1, bottom
+
+
+def check_rle(rle: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless ``rle`` decodes to a mask of its size."""
+    height, width = _size(rle)
+    _check_sum(_runs(rle), height, width)
+
+
 def mask_to_runs(mask: npt.NDArray[Any]) -> Runs:
     """The runs of a mask [h, w], column-major, background first, int64."""
     if mask.ndim != 2:
@@ -60,8 +88,7 @@ def mask_to_runs(mask: npt.NDArray[Any]) -> Runs:
 def runs_to_mask(runs: Runs, size: tuple[int, int]) -> Mask:
     """The mask of ``size`` = (height, width) that has these runs."""
     height, width = size
-    if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise ValueError(f"rle counts sum to {int(runs.sum())}, expected {height} x {width} = {height * width}")
+    _check_sum(runs, height, width)
     values = np.arange(len(runs)) % 2 == 1
     columns: Mask = np.reshape(np.repeat(values, runs), (width, height))
     return np.transpose(columns)
@@ -114,6 +141,11 @@ def string_to_runs(text: str | bytes) -> Runs:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
+
+
+def _check_sum(runs: Runs, height: int, width: int) -> None:
+    if (runs < 0).any() or int(runs.sum()) != height * width:
+        raise ValueError(f"rle counts sum to {int(runs.sum())}, expected {height} x {width} = {height * width}")
 
 
 def _size(rle: Mapping[str, Any]) -> tuple[int, int]:

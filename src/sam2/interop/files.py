@@ -1,0 +1,122 @@
+"""Files that appear whole or not at all, and JSON that is written while it is being made."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write ``data`` to ``path`` under another name first; folders above it are made. ``OSError`` if it cannot be."""
+    with Draft(path) as draft:
+        draft.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, in UTF-8, whole or not at all."""
+    write_file(path, json_text(value) + "\n")
+
+
+def json_text(value: Any) -> str:
+    """``value`` in one line of JSON, without spaces; NaN is refused, since other readers would choke on it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class Draft:
+    """A file that grows beside its place and is moved there by ``close``; ``discard`` leaves nothing.
+
+    As a context it is closed at the end, and discarded by an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._file: BinaryIO | None = self._draft.open("wb")
+
+    def write(self, data: bytes | str) -> None:
+        """Add ``data``, text as UTF-8."""
+        assert self._file is not None, "write after close"
+        self._file.write(data.encode() if isinstance(data, str) else data)
+
+    def close(self) -> None:
+        """Give the file its name; does nothing the second time."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+            os.replace(self._draft, self.path)
+        except OSError:
+            self._draft.unlink(missing_ok=True)
+            raise
+
+    def discard(self) -> None:
+        """Leave nothing; does nothing after ``close``."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+        except OSError:
+            pass  # the disk is full: what could not be written is thrown away in any case
+        finally:
+            self._draft.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class JsonObjectDraft:
+    """A JSON object with one long list, written entry by entry, and other fields that are known in the end.
+
+    ``{"annotations": [..., ...], "images": ...}``: the list comes first in the file, whatever its length.
+    """
+
+    def __init__(self, path: Path, list_name: str) -> None:
+        self._draft = Draft(path)
+        self._started = False
+        self._draft.write(json_text({list_name: []})[:-2])
+
+    @property
+    def path(self) -> Path:
+        """Where the file will be."""
+        return self._draft.path
+
+    def add(self, entry: Any) -> None:
+        """Write the next entry of the list."""
+        self._draft.write(("," if self._started else "") + json_text(entry))
+        self._started = True
+
+    def close(self, fields: Mapping[str, Any]) -> None:
+        """End the list, write the other fields and give the file its name."""
+        rest = json_text(dict(fields))[1:-1]
+        self._draft.write("]" + ("," + rest if rest else "") + "}\n")
+        self._draft.close()
+
+    def discard(self) -> None:
+        """Leave nothing."""
+        self._draft.discard()
