@@ -34,9 +34,13 @@ def encode_mask(mask: npt.NDArray[Any], *, compress: bool = True) -> Rle:
 
     ``counts`` is a string if ``compress`` (which JSON and pycocotools take alike), else the list of runs.
     """
-    runs = mask_to_runs(mask)
+    return encode_runs(mask_to_runs(mask), mask.shape, compress=compress)
+
+
+def encode_runs(runs: Runs, size: tuple[int, ...], *, compress: bool = True) -> Rle:
+    """The encoding of a mask of ``size`` = (height, width) by its runs."""
     counts = runs_to_string(runs) if compress else runs.tolist()
-    return {"size": [int(side) for side in mask.shape], "counts": counts}
+    return {"size": [int(side) for side in size], "counts": counts}
 
 
 def decode_mask(rle: Mapping[str, Any]) -> Mask:
@@ -83,6 +87,31 @@ def mask_to_runs(mask: npt.NDArray[Any]) -> Runs:
     edges = np.concatenate(([0], ends, [line.size]))
     runs = np.diff(edges)
     return np.concatenate(([0], runs)) if line.size and line[0] else runs
+
+
+def window_to_runs(columns: npt.NDArray[Any], corner: tuple[int, int], size: tuple[int, int]) -> Runs:
+    """The runs of a mask that is set in a window of it at most, without making the whole mask.
+
+    Args:
+        columns: [w, h], the window's columns one after the other (its transpose), true where not zero.
+        corner: (x, y) of the window's first pixel.
+        size: (height, width) of the mask.
+    """
+    (x, y), (height, width) = corner, size
+    count, length = columns.shape
+    if min(x, y) < 0 or x + count > width or y + length > height:
+        raise ValueError(f"a window of {count} x {length} at ({x}, {y}) does not fit a mask of {width} x {height}")
+    padded = np.zeros((count, length + 2), bool)  # each column begins and ends with background
+    np.not_equal(columns, 0, out=padded[:, 1:-1])
+    line = padded.ravel()
+    column, row = np.divmod(np.flatnonzero(line[1:] != line[:-1]), length + 2)
+    edges = (x + column) * height + y + row  # where a run begins, where it ends, where the next begins, ...
+    joins = np.flatnonzero(edges[1:-1:2] == edges[2::2]) * 2 + 1  # one column's last run goes on in the next
+    edges = np.delete(edges, np.concatenate((joins, joins + 1)))
+    last = height * width
+    if not len(edges) or edges[-1] < last:
+        edges = np.append(edges, last)
+    return np.diff(edges, prepend=0)
 
 
 def runs_to_mask(runs: Runs, size: tuple[int, int]) -> Mask:
