@@ -58,6 +58,30 @@ def mask_area(rle: Mapping[str, Any]) -> int:
     return int(_runs(rle)[1::2].sum())
 
 
+def common_area(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
+    """The number of pixels that are set in both of two masks of one size, from the runs alone.
+
+    Raises:
+        ValueError: the masks have different sizes.
+    """
+    if _size(first) != _size(second):
+        raise ValueError(f"masks must have one size, got {first.get('size')} and {second.get('size')}")
+    mine, other = _runs(first), _runs(second)
+    ends = np.cumsum(mine)
+    covered = np.cumsum(np.where(np.arange(len(mine)) % 2 == 1, mine, 0))
+
+    def set_before(places: Runs) -> Runs:
+        """How many pixels of ``first`` before each place are set."""
+        run = np.minimum(np.searchsorted(ends, places, side="left"), len(mine) - 1)
+        return covered[run] - np.where(run % 2 == 1, ends[run] - places, 0)
+
+    if not len(mine) or not len(other):
+        return 0
+    edges = np.cumsum(other)
+    starts, stops = edges[:-1:2], edges[1::2]
+    return int((set_before(stops) - set_before(starts)).sum())
+
+
 def mask_edges(rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1: the edges of the box around the set pixels, x1 and y1 excluded; zeros if there are none."""
     height, _ = _size(rle)
