@@ -1,0 +1,94 @@
+"""Telling the format of annotations by what is in the file or folder, not by its name."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from sam2.interop.files import read_json
+
+_PNG = b"\x89PNG"
+_HIDDEN = "."
+
+UNKNOWN = "--from FORMAT says what it is"
+
+
+def detect_format(path: Path) -> str:
+    """Name of the format of a file, or of the files in a folder.
+
+    Raises:
+        ValueError: it is none, or a folder holds several.
+    """
+    found = _of_folder(path) if path.is_dir() else _of_file(path)
+    if found is None:
+        raise ValueError(
+            f"{path} is no annotation format that is known here (coco, yolo, davis, sa1b, sav, cvat, label-studio, "
+            f"labelme, geojson); {UNKNOWN}"
+        )
+    return found
+
+
+def _of_folder(folder: Path) -> str | None:
+    if (folder / "data.yaml").is_file() or (folder / "labels").is_dir():
+        return "yolo"
+    if (folder / "Annotations").is_dir():
+        return "davis"
+    # one file of a kind speaks for all of them: a data set may have a million
+    kinds = {file.suffix.lower(): file for file in _files(folder)}
+    found = {_of_file(file) for suffix, file in kinds.items() if suffix in (".json", ".geojson", ".xml", ".txt")}
+    found.discard(None)
+    if not found and ".png" in kinds:
+        return "davis"
+    if len(found) > 1:
+        raise ValueError(f"{folder} holds several formats ({', '.join(sorted(map(str, found)))}): name one file of it")
+    if found:
+        return found.pop()
+    folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(_HIDDEN))
+    return next((_of_folder(entry) for entry in folders), None)
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_HIDDEN)]
+    return sorted(files, reverse=True)
+
+
+def _of_file(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(_PNG):
+        return "davis"
+    if start.startswith(b"<"):
+        return "cvat" if b"<annotations" in start else None
+    if start.startswith((b"{", b"[")):
+        return _of_json(read_json(path))
+    if path.name == "data.yaml" or (path.suffix.lower() == ".txt" and _is_yolo(start)):
+        return "yolo"
+    return None
+
+
+def _of_json(document: Any) -> str | None:
+    if isinstance(document, list):
+        entries = cast(list[Any], document)
+        return "label-studio" if entries and isinstance(entries[0], dict) and "data" in entries[0] else None
+    if not isinstance(document, dict):
+        return None
+    keys = cast(dict[str, Any], document)
+    if "masklet" in keys:
+        return "sav"
+    if "shapes" in keys:
+        return "labelme"
+    if keys.get("type") in ("FeatureCollection", "Feature"):
+        return "geojson"
+    if "data" in keys and ("annotations" in keys or "predictions" in keys):
+        return "label-studio"
+    if isinstance(keys.get("image"), dict) and "annotations" in keys:
+        return "sa1b"
+    return "coco" if "images" in keys and "annotations" in keys else None
+
+
+def _is_yolo(start: bytes) -> bool:
+    """Whether the first line is a class and at least four numbers; a file without a line says that nothing is there."""
+    try:
+        first = start.decode().splitlines()[:1]
+        return all(len([float(word) for word in line.split()]) >= 5 for line in first)
+    except ValueError:
+        return False
