@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
     from sam2.build_sam import (
         build_sam2,
         build_sam2_camera_predictor,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "SAM2AutomaticMaskGenerator": "sam2.automatic_mask_generator",
     "SAM2CameraPredictor": "sam2.sam2_camera_predictor",
     "SAM2ImagePredictor": "sam2.sam2_image_predictor",
     "SAM2VideoPredictor": "sam2.sam2_video_predictor",
@@ -37,6 +39,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "SAM2AutomaticMaskGenerator",
     "SAM2CameraPredictor",
     "SAM2ImagePredictor",
     "SAM2VideoPredictor",

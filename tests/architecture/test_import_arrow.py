@@ -11,9 +11,10 @@ FACADES = {
     "sam2_video_predictor",
     "sam2_video_predictor_legacy",
     "sam2_camera_predictor",
+    "automatic_mask_generator",
 }
 LEAVES = {"utils", "io", "interop"}
-BELOW_FACADES = {"modeling", "tracking", "loading", "image", "configs", *LEAVES}
+BELOW_FACADES = {"modeling", "tracking", "loading", "image", "automatic", "configs", *LEAVES}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "modeling": {"modeling"},
@@ -22,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "viz": {"viz", *LEAVES},
     "configs": set(),
     "loading": BELOW_FACADES,
-    "image": BELOW_FACADES,
+    "image": BELOW_FACADES - {"automatic"},
+    "automatic": {"automatic", "modeling", "image", "tracking", *LEAVES},
     **{facade: FACADES | BELOW_FACADES for facade in FACADES},
     "eval": {"eval", *FACADES, *BELOW_FACADES},
     "export": {"export", *FACADES, *BELOW_FACADES},

@@ -16,7 +16,7 @@ OPTIONAL = {
     *("accelerate", "tensorboard", "onnx", "onnxruntime", "fastapi", "uvicorn", "typer", "rich", "click", "av"),
     *("matplotlib", "scipy", "skimage", "pandas", "tqdm"),
 }
-FACADES = ("sam2.build_sam", "sam2.checkpoints", "sam2.sam2_image_predictor")
+FACADES = ("sam2.build_sam", "sam2.checkpoints", "sam2.sam2_image_predictor", "sam2.automatic_mask_generator")
 
 
 def run_python(code: str, cwd: Path, **environment: str) -> str:

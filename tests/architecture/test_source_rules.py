@@ -6,7 +6,10 @@ from collections.abc import Iterator
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
-OFFICIAL_SIGNATURES = ("build_sam.py", "sam2_image_predictor.py", "sam2_video_predictor.py", "modeling/")
+OFFICIAL_SIGNATURES = (
+    *("build_sam.py", "sam2_image_predictor.py", "sam2_video_predictor.py", "automatic_mask_generator.py"),
+    "modeling/",
+)
 """Where official signatures are mirrored, whatever their length: facades, constructors and ``forward`` of modules."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
