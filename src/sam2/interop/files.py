@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -35,6 +37,54 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """``value`` in one line of JSON, without spaces; NaN is refused, since other readers would choke on it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def inner_path(name: str) -> PurePosixPath:
+    """``name`` as a path that cannot lead out of a folder and is allowed everywhere; folders in it stay.
+
+    Names come from other people's files: ``../a.jpg`` becomes ``a.jpg``, ``C:\\photos\\a?.jpg`` becomes ``photos/a_.jpg``.
+    """
+    parts = [part.strip().rstrip(".") for part in re.split(r"[/\\]", name)]
+    kept = [part for part in parts if part and not re.fullmatch(r"[A-Za-z]:", part)]
+    return PurePosixPath(*[re.sub(r'[<>:"|?*\x00-\x1f]', "_", part) for part in kept] or ["_"])
+
+
+class DraftFolder:
+    """Files that are moved to their folder all at once by ``close``; ``discard`` leaves what was there before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._open = True
+
+    def place(self, name: str | PurePosixPath) -> Path:
+        """Where to write the file that will be ``name`` in the folder; the folders above it are there."""
+        assert self._open, "place after close"
+        path = self._draft / inner_path(str(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, name: str | PurePosixPath, data: bytes | str) -> None:
+        """Write a file, text as UTF-8."""
+        self.place(name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def close(self) -> None:
+        """Move the files to their places; does nothing the second time."""
+        if not self._open:
+            return
+        self._open = False
+        self.path.mkdir(parents=True, exist_ok=True)
+        for folder, _, files in os.walk(self._draft):
+            target = self.path / Path(folder).relative_to(self._draft)
+            target.mkdir(exist_ok=True)
+            for file in files:
+                os.replace(Path(folder, file), target / file)
+        self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing; does nothing after ``close``."""
+        self._open = False
+        shutil.rmtree(self._draft, ignore_errors=True)
 
 
 class Draft:
