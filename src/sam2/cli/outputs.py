@@ -4,8 +4,9 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ def prepare_folder(folder: Path) -> None:
         raise OutputError(f"output folder {folder} cannot be written to: {error.strerror or error}") from error
 
 
-def output_stems(images: Sequence[Path]) -> list[str]:
+def output_stems(images: Sequence[Path], *, taken: Collection[str] = ()) -> list[str]:
     """What the files made from each image begin with: its name, made longer where several images share it.
 
     ``a/1.jpg`` and ``b/1.jpg`` become ``a_1`` and ``b_1``, ``1.jpg`` and ``1.png`` become ``1_jpg`` and ``1_png``.
+
+    Args:
+        images: files.
+        taken: names in lower case that belong to others.
     """
     candidates = (
         lambda path: path.stem,
@@ -51,13 +56,18 @@ def output_stems(images: Sequence[Path]) -> list[str]:
         names = [stem if stem is not None else candidate(path) for stem, path in zip(stems, images, strict=True)]
         counts = Counter(name.lower() for name in names)  # some file systems do not tell a.png from A.png
         stems = [
-            stem if stem is not None or counts[name.lower()] > 1 else name
+            stem if stem is not None or counts[name.lower()] > 1 or name.lower() in taken else name
             for stem, name in zip(stems, names, strict=True)
         ]
-    return [
-        stem if stem is not None else f"{number:04d}_{path.stem}"
-        for number, (stem, path) in enumerate(zip(stems, images, strict=True), start=1)
-    ]
+    used = {stem.lower() for stem in stems if stem is not None}.union(taken)
+    return [stem if stem is not None else _unused(path.stem, used) for stem, path in zip(stems, images, strict=True)]
+
+
+def _unused(stem: str, used: set[str]) -> str:
+    """The first of ``stem_2``, ``stem_3``, ... that is free; it is added to ``used``."""
+    name = next(name for number in count(2) if (name := f"{stem}_{number}").lower() not in used)
+    used.add(name.lower())
+    return name
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,0 +1,216 @@
+"""A run of ``sam2 image``: photo after photo, past bad ones, everything on disk as it comes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sam2.cli.errors import (
+    DONE,
+    FAILED,
+    SOME_FAILED,
+    Interrupted,
+    OutputError,
+    describe,
+    is_expected,
+    say,
+)
+from sam2.cli.image.asked import Asked
+from sam2.cli.image.journal import NAME, PhotoJournal
+from sam2.cli.outputs import output_stems
+from sam2.cli.progress import progress
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of the photos of a call.
+
+    Attributes:
+        total: photos.
+        before: done by an earlier run.
+        failed: could not be done.
+        done: done now.
+        masks: written now.
+        lines: what to say of a single photo.
+        seconds: since the start.
+    """
+
+    total: int
+    before: int = 0
+    failed: int = 0
+    done: int = 0
+    masks: int = 0
+    lines: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return DONE if not self.failed else FAILED if self.failed == self.total else SOME_FAILED
+
+    def summary(self, output: Path) -> str:
+        """All in one line."""
+        parts = ["1 image" if self.total == 1 else f"{self.total} images"]
+        if self.before:
+            parts.append(f"{self.before} done before")
+        parts.append(f"{self.done} done")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.done:
+            parts.append("1 mask" if self.masks == 1 else f"{self.masks} masks")
+        where = f": results in {output}" if self.done or self.before else ""
+        return f"{', '.join(parts)} in {time.perf_counter() - self.started:.1f} s{where}"
+
+
+def run_photos(asked: Asked, paths: Sequence[Path], *, resume: bool) -> tuple[int, list[str]]:
+    """Do what was asked for; the exit status and the lines to print.
+
+    Raises:
+        Interrupted: after Ctrl-C; what is done is kept.
+        OutputError: results cannot be written; what is done is kept.
+        ValueError: the earlier run was asked for something else, or the model cannot be loaded.
+    """
+    tally = Tally(len(paths))
+    with _open_journal(asked, keep=resume or len(paths) > 1, resume=resume) as journal:
+        todo = _todo(journal, paths)
+        tally.before = len(paths) - len(todo)
+        if not todo and journal.is_finished:
+            return DONE, [f"{tally.total} images, all done before: nothing to do"]
+        try:
+            if todo:
+                _segment(asked, journal, todo, tally)
+            if len(journal):
+                journal.finish(_write_data_sets(asked, journal, paths))
+        except OutputError as error:
+            raise OutputError(f"{error}{_how_to_go_on(tally)}") from error
+        except KeyboardInterrupt:
+            if tally.total == 1:
+                raise
+            raise Interrupted(f"interrupted{_how_to_go_on(tally)}") from None
+    return tally.status, [*tally.lines, tally.summary(asked.output)]
+
+
+@contextmanager
+def _open_journal(asked: Asked, *, keep: bool, resume: bool) -> Iterator[PhotoJournal]:
+    """The journal of the folder, or one that is gone afterwards, for a single photo."""
+    path = asked.output / (NAME if keep else f"{NAME}.tmp")
+    going_on = resume and path.is_file()
+    if keep and not resume and path.is_file():
+        _warn_of_leftovers(path)
+    journal = PhotoJournal(path, None if going_on else {"settled": asked.settled})
+    try:
+        if going_on:
+            _compare(journal.settled, asked.settled)
+        yield journal
+    finally:
+        journal.close()
+        if not keep or not len(journal):
+            path.unlink(missing_ok=True)
+
+
+def _warn_of_leftovers(path: Path) -> None:
+    try:
+        journal = PhotoJournal(path)
+    except ValueError:
+        return
+    journal.close()
+    if len(journal) and not journal.is_finished:
+        photos = "1 photo" if len(journal) == 1 else f"{len(journal)} photos"
+        say(f"warning: starting anew: {photos} of an interrupted run would have been kept by --resume")
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ``ValueError`` with the first option that differs."""
+    for option in now:
+        if before.get(option) != now[option]:
+            raise ValueError(
+                f"--resume: {option} differs from the earlier run's ({_shown(before.get(option))} there, "
+                f"{_shown(now[option])} now): leave --resume out to start anew, or choose another folder"
+            )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={part}" for name, part in value.items() if part is not None)
+    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+
+
+def _todo(journal: PhotoJournal, paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """The photos that are not done, with what names of their results begin with."""
+    known = journal.stems()
+    keys = [journal.key(path) for path in paths]
+    fresh = [path for path, key in zip(paths, keys, strict=True) if key not in known]
+    # named among all photos of this call, so that an interrupted run goes on with the names it would have given
+    stems = dict(zip(keys, output_stems(paths), strict=True))
+    taken = {stem.lower() for stem in known.values()}
+    if any(stems[journal.key(path)].lower() in taken for path in fresh):
+        renamed = output_stems(fresh, taken=taken)
+        stems.update({journal.key(path): stem for path, stem in zip(fresh, renamed, strict=True)})
+    stems.update({key: known[key] for key in keys if key in known})
+    return [(path, stems[key]) for path, key in zip(paths, keys, strict=True) if journal.get(path) is None]
+
+
+def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str]], tally: Tally) -> None:
+    """Photo after photo; what goes wrong with one does not stop the others."""
+    import sam2
+    from sam2.cli.image.results import Photo, write_photo
+    from sam2.cli.image.segment import make_segmenter
+    from sam2.io.images import read_image
+
+    segmenter = make_segmenter(sam2.load(asked.model, device=asked.device, dtype=asked.dtype), asked)
+
+    def do(path: Path, stem: str) -> None:
+        image = read_image(path, scale=asked.scale)  # type: ignore[arg-type]
+        photo = Photo(path, stem, image, segmenter(path, image))
+        files = write_photo(photo, asked)
+        masks = sum(len(item.candidates) for item in photo.found)
+        content: dict[str, Any] = {"files": files, "masks": masks, "width": image.shape[1], "height": image.shape[0]}
+        if asked.data_sets:
+            content["objects"] = [item.row() for item in photo.found]
+        journal.add(path, stem, content)
+        tally.done, tally.masks = tally.done + 1, tally.masks + masks
+        if tally.total == 1 and asked.everything is None:
+            tally.lines.extend(item.describe() for item in photo.found)
+
+    with (
+        progress("segmenting", tally.total, done=tally.before)
+        if tally.total > 1
+        else nullcontext(lambda: None) as advance
+    ):
+        for path, stem in todo:
+            try:
+                do(path, stem)
+            except OutputError:
+                raise
+            except Exception as error:
+                if not is_expected(error):
+                    raise
+                tally.failed += 1
+                text = describe(error)
+                say(f"error: {text}" if str(path) in text else f"error: {path}: {text}")
+            advance()
+
+
+def _write_data_sets(asked: Asked, journal: PhotoJournal, paths: Sequence[Path]) -> list[Path]:
+    """Photos of earlier calls first, then those of this one in their order."""
+    if not asked.data_sets:
+        return []
+    from sam2.cli.image.data_sets import write_data_sets
+
+    now = dict.fromkeys(journal.key(path) for path in paths)
+    keys = [*(key for key in journal if key not in now), *(key for key in now if key in journal)]
+    with progress("writing", len(keys)) as advance:
+        return write_data_sets(asked, journal, keys, advance=advance)
+
+
+def _how_to_go_on(tally: Tally) -> str:
+    if tally.total == 1:
+        return ""
+    done = tally.before + tally.done
+    if not done:
+        return " before the first photo was done"
+    return f"; {done} of {tally.total} photos are done, the same command with --resume goes on"
