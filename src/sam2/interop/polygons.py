@@ -27,6 +27,9 @@ Within = tuple[float, float]
 EDGES: Within = (0.0, 1.0)
 """Vertices at the edges of pixels: for those who fill by pixel centres."""
 
+INSET: Within = (0.0625, 0.9375)
+"""Vertices next to the edges: for those who fill by centres, or cut to whole pixels and draw the outline too."""
+
 INSIDE: Within = (0.125, 0.4375)
 """Vertices inside the outermost pixels: for those who round or cut them to whole numbers and draw the outline too."""
 
@@ -298,7 +301,8 @@ def _outline(chains: Sequence[npt.NDArray[Any]], tolerance: float, within: Withi
 
 def _without_repeats(points: Polygon) -> Polygon:
     """Without vertices that equal the one before."""
-    return points[(points != np.roll(points, 1, axis=0)).any(1)] if len(points) > 1 else points
+    different = (points != np.roll(points, 1, axis=0)).any(1)
+    return points[different] if different.any() else points[:1]
 
 
 def _fill(points: Polygon, height: int, width: int) -> Mask:
