@@ -199,6 +199,8 @@ def _trace(bits: npt.NDArray[np.uint8], mode: int) -> tuple[list[npt.NDArray[Any
 
 def _components(bits: npt.NDArray[np.uint8]) -> Iterator[tuple[npt.NDArray[np.uint8], tuple[int, int]]]:
     """The 4-connected parts of a mask, each cut out, with its place (x, y)."""
+    if not bits.size:  # which OpenCV does not survive
+        return
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(bits, connectivity=4)
     for number in range(1, count):
         left, top, width, height = (int(value) for value in boxes[number, :4])
