@@ -42,7 +42,7 @@ def json_text(value: Any) -> str:
 def inner_path(name: str) -> PurePosixPath:
     """``name`` as a path that cannot lead out of a folder and is allowed everywhere; folders in it stay.
 
-    Names come from other people's files: ``../a.jpg`` becomes ``a.jpg``, ``C:\\photos\\a?.jpg`` becomes ``photos/a_.jpg``.
+    Names come from other people's files: ``../a.jpg`` becomes ``a.jpg``, ``C:\\photos\\a?.jpg`` ``photos/a_.jpg``.
     """
     parts = [part.strip().rstrip(".") for part in re.split(r"[/\\]", name)]
     kept = [part for part in parts if part and not re.fullmatch(r"[A-Za-z]:", part)]
@@ -57,12 +57,23 @@ class DraftFolder:
         self._draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._open = True
 
-    def place(self, name: str | PurePosixPath) -> Path:
-        """Where to write the file that will be ``name`` in the folder; the folders above it are there."""
+    def place(self, name: str | PurePosixPath, *, unique: bool = False) -> Path:
+        """Where to write the file that will be ``name`` in the folder; the folders above it are there.
+
+        If ``unique``, a name that this draft has already gets a number: ``a.json``, ``a_2.json``.
+        """
         assert self._open, "place after close"
-        path = self._draft / inner_path(str(name))
+        first = path = self._draft / inner_path(str(name))
         path.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while unique and path.exists():
+            number += 1
+            path = first.with_name(f"{first.stem}_{number}{first.suffix}")
         return path
+
+    def name_of(self, place: Path) -> str:
+        """The name that a file at ``place`` will have in the folder, with forward slashes."""
+        return place.relative_to(self._draft).as_posix()
 
     def write(self, name: str | PurePosixPath, data: bytes | str) -> None:
         """Write a file, text as UTF-8."""
