@@ -322,8 +322,31 @@ def test_wrong_names_of_classes_are_named(tmp_path, text) -> None:
 
 
 keys = st.sampled_from(
-    "boxes bbox box image image_id id file_name images annotations objects categories scores labels label score "
-    "normalized box_format width height x1 y1 x2 y2".split()
+    [
+        "boxes",
+        "bbox",
+        "box",
+        "image",
+        "image_id",
+        "id",
+        "file_name",
+        "images",
+        "annotations",
+        "objects",
+        "categories",
+        "scores",
+        "labels",
+        "label",
+        "score",
+        "normalized",
+        "box_format",
+        "width",
+        "height",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+    ]
 )
 scalars = st.none() | st.booleans() | st.integers(-3, 300) | st.floats() | st.sampled_from(["", "a.jpg", "xywh", "1"])
 values = st.recursive(
