@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam2.interop.annotations import DEFAULT_LABEL, AnnotatedImage, Annotations, ObjectAnnotation, VideoInfo
-from sam2.interop.files import DraftFolder, JsonObjectDraft, inner_path, read_json
+from sam2.interop.files import DraftFolder, JsonObjectDraft, inner_path, read_json, video_path
+from sam2.interop.pictures import PictureFolder
 from sam2.interop.rle import Rle, decode_mask, encode_runs
 from sam2.io.palette import write_palette_png
 
@@ -70,6 +71,7 @@ class DavisWriter:
         self._needs_labels = bool(labels)
         self._videos: list[dict[str, Any]] = []
         self._video: VideoInfo | None = None
+        self._video_folder = ""
         self._numbers = _Numbers()
 
     def add(self, image: AnnotatedImage) -> None:
@@ -91,7 +93,8 @@ class DavisWriter:
             if self._video is None or self._video.name != image.video.name:
                 self._end_video()
                 self._video = image.video
-            _draw(self._folder.place(f"{image.video.name}/{image.frame:05d}.png"), image, self._numbers)
+                self._video_folder = self._name_video(image.video)
+            _draw(self._folder.place(f"{self._video_folder}/{image.frame:05d}.png"), image, self._numbers)
         self._labels |= dict.fromkeys(item.label for item in image.objects)
 
     def close(self) -> list[Path]:
@@ -109,13 +112,24 @@ class DavisWriter:
         self._stills.discard()
         self._folder.discard()
 
+    def _name_video(self, video: VideoInfo) -> str:
+        """A folder of its own for each video: ``clip.mp4`` and ``clip.mov`` have one name."""
+        taken = {known["folder"] for known in self._videos}
+        first = folder = video_path(video.name).as_posix()
+        number = 1
+        while folder in taken:
+            number += 1
+            folder = f"{first}_{number}"
+        return folder
+
     def _end_video(self) -> None:
         if self._video is None:
             return
         numbers, record = self._numbers, self._numbers.record()
         video = {"name": self._video.name, "num_frames": self._video.num_frames, "fps": self._video.fps}
-        self._videos.append({**video, "folder": inner_path(self._video.name).as_posix(), **record})
+        self._videos.append({**video, "folder": self._video_folder, **record})
         named = any(label != DEFAULT_LABEL for label in numbers.classes.values())
+        named |= self._video_folder != self._video.name
         self._needs_labels |= named or "track_ids" in record
         self._video, self._numbers = None, _Numbers()
 
@@ -149,6 +163,7 @@ def read_davis(path: Path, *, images: Path | None = None) -> Annotations:
     """
     if path.is_file():
         return Annotations([_read_still(path, _Sidecar(), path.with_suffix(".jpg").name, "")])
+    pictures = None if images is None else PictureFolder(images)
     base = path / "Annotations" if (path / "Annotations").is_dir() else path
     sidecar = _Sidecar.read(base / LABELS_FILE)
     folders: dict[Path, list[Path]] = {}
@@ -168,7 +183,7 @@ def read_davis(path: Path, *, images: Path | None = None) -> Annotations:
         else:
             for file in files:
                 key = file.relative_to(base)
-                found.append(_read_still(file, sidecar, _picture_name(key, images), key.as_posix()))
+                found.append(_read_still(file, sidecar, _picture_name(key, pictures), key.as_posix()))
     return Annotations(found, sidecar.labels)
 
 
@@ -197,17 +212,10 @@ def _is_number(stem: str) -> bool:
     return stem.isascii() and stem.isdigit()
 
 
-def _picture_name(key: Path, images: Path | None) -> str:
+def _picture_name(key: Path, pictures: PictureFolder | None) -> str:
     """The picture that a PNG belongs to, by its name without extension."""
-    if images is not None:
-        found = sorted((images / key.parent).glob(f"{_escape(key.stem)}.*"))
-        if found:
-            return found[0].relative_to(images).as_posix()
-    return key.with_suffix(".jpg").as_posix()
-
-
-def _escape(stem: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in stem)
+    name = key.with_suffix(".jpg").as_posix()
+    return name if pictures is None else pictures.find(name) or name
 
 
 def _read_still(file: Path, sidecar: _Sidecar, name: str, key: str) -> AnnotatedImage:
@@ -229,7 +237,9 @@ def _read_video(files: Sequence[Path], record: Mapping[str, Any], name: str) -> 
         if (video.height, video.width) != (height, width):
             raise ValueError(f"{file} is {width} x {height}, frames before it {video.width} x {video.height}")
         objects = _objects(labels, record, tracked=True)
-        frames.append(AnnotatedImage(f"{video.name}/{file.stem}.jpg", width, height, objects, video, int(file.stem)))
+        frames.append(
+            AnnotatedImage(f"{video_path(video.name)}/{file.stem}.jpg", width, height, objects, video, int(file.stem))
+        )
     return frames
 
 

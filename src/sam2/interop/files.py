@@ -1,13 +1,15 @@
 """Files that appear whole or not at all, and JSON that is written while it is being made."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 
 def read_json(path: Path) -> Any:
@@ -47,6 +49,15 @@ def inner_path(name: str) -> PurePosixPath:
     parts = [part.strip().rstrip(".") for part in re.split(r"[/\\]", name)]
     kept = [part for part in parts if part and not re.fullmatch(r"[A-Za-z]:", part)]
     return PurePosixPath(*[re.sub(r'[<>:"|?*\x00-\x1f]', "_", part) for part in kept] or ["_"])
+
+
+_VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".wmv", ".ts"}
+
+
+def video_path(name: str) -> PurePosixPath:
+    """What files and folders made of a video are called: its name as ``inner_path`` has it, without ``.mp4``."""
+    path = inner_path(name)
+    return path.with_suffix("") if path.suffix.lower() in _VIDEO_SUFFIXES else path
 
 
 class DraftFolder:
@@ -152,32 +163,60 @@ class Draft:
 
 
 class JsonObjectDraft:
-    """A JSON object with one long list, written entry by entry, and other fields that are known in the end.
+    """A JSON object with long lists, written entry by entry, and other fields that are known in the end.
 
-    ``{"annotations": [..., ...], "images": ...}``: the list comes first in the file, whatever its length.
+    ``{"annotations": [..., ...], "images": [...], ...}``: lists come first in the file, in the order of ``list_names``.
+    The first grows in its place, the others in temporary files meanwhile, so that memory does not grow.
     """
 
-    def __init__(self, path: Path, list_name: str) -> None:
+    def __init__(self, path: Path, *list_names: str) -> None:
         self._draft = Draft(path)
-        self._started = False
-        self._draft.write(json_text({list_name: []})[:-2])
+        self._lists = dict.fromkeys(list_names, 0)
+        self._first, *others = list_names
+        self._asides: dict[str, IO[bytes]] = {}
+        self._draft.write(json_text({self._first: []})[:-2])
+        try:
+            for name in others:
+                self._asides[name] = tempfile.TemporaryFile(dir=path.parent, prefix=f".{path.name}.")  # noqa: SIM115
+        except OSError:
+            self.discard()
+            raise
 
     @property
     def path(self) -> Path:
         """Where the file will be."""
         return self._draft.path
 
-    def add(self, entry: Any) -> None:
-        """Write the next entry of the list."""
-        self._draft.write(("," if self._started else "") + json_text(entry))
-        self._started = True
+    def add(self, entry: Any, list_name: str | None = None) -> None:
+        """Write the next entry of a list, the first if none is named."""
+        name = self._first if list_name is None else list_name
+        text = ("," if self._lists[name] else "") + json_text(entry)
+        if name == self._first:
+            self._draft.write(text)
+        else:
+            self._asides[name].write(text.encode())
+        self._lists[name] += 1
 
     def close(self, fields: Mapping[str, Any]) -> None:
-        """End the list, write the other fields and give the file its name."""
+        """End the lists, write the other fields and give the file its name."""
+        self._draft.write("]")
+        for name, aside in self._asides.items():
+            self._draft.write("," + json_text({name: []})[1:-2])
+            aside.seek(0)
+            while data := aside.read(1 << 20):
+                self._draft.write(data)
+            self._draft.write("]")
         rest = json_text(dict(fields))[1:-1]
-        self._draft.write("]" + ("," + rest if rest else "") + "}\n")
+        self._draft.write(("," + rest if rest else "") + "}\n")
+        self._close_asides()
         self._draft.close()
 
     def discard(self) -> None:
         """Leave nothing."""
+        self._close_asides()
         self._draft.discard()
+
+    def _close_asides(self) -> None:
+        for aside in self._asides.values():
+            with contextlib.suppress(OSError):  # a full disk: what could not be written is not wanted any more
+                aside.close()
