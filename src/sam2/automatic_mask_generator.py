@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sam2.automatic import AutomaticSettings, MaskProposal, propose
 from sam2.automatic.proposals import Progress, records
-from sam2.automatic.settings import grids_from
+from sam2.automatic.settings import ByModel, Thresholds, grids_from, thresholds_for
 from sam2.image import EncodedImages
 from sam2.interop.rle import Rle, decode_mask, string_to_runs
 from sam2.io.images import ImageLike, read_image
@@ -17,6 +17,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
+
+_IOU, _STABILITY, _OFFSET = ByModel(0.8), ByModel(0.95), ByModel(1.0)
 
 
 class SAM2AutomaticMaskGenerator:
@@ -29,7 +31,8 @@ class SAM2AutomaticMaskGenerator:
         model: from ``build_sam2`` or ``sam2.load``.
         points_per_side: clicks along a side of the image; None if ``point_grids`` are given.
         points_per_batch: clicks decoded at once.
-        pred_iou_thresh: a mask stays if its predicted IoU is above this, 0..1.
+        pred_iou_thresh: a mask stays if its predicted IoU is above this, 0..1. Where this and the next two are left at
+            their defaults, nano uses numbers of its own (0.5, 0.9 and 0.1), which suit its logits.
         stability_score_thresh: a mask stays if its stability is at least this, 0..1.
         stability_score_offset: how far the threshold is moved to measure stability.
         mask_threshold: logits above this are inside.
@@ -60,9 +63,9 @@ class SAM2AutomaticMaskGenerator:
         model: SAM2Base,
         points_per_side: int | None = 32,
         points_per_batch: int = 64,
-        pred_iou_thresh: float = 0.8,
-        stability_score_thresh: float = 0.95,
-        stability_score_offset: float = 1.0,
+        pred_iou_thresh: float = _IOU,
+        stability_score_thresh: float = _STABILITY,
+        stability_score_offset: float = _OFFSET,
         mask_threshold: float = 0.0,
         box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
@@ -85,12 +88,14 @@ class SAM2AutomaticMaskGenerator:
         if output_mode not in get_args(OutputMode):
             raise ValueError(f"output_mode must be one of {', '.join(get_args(OutputMode))}, got {output_mode!r}")
         grids = grids_from(points_per_side, point_grids, layers=crop_n_layers, downscale=crop_n_points_downscale_factor)
+        given = Thresholds(pred_iou_thresh, stability_score_thresh, stability_score_offset)
+        thresholds = thresholds_for(model.config, given)
         self.settings = AutomaticSettings(
             grids=grids,
             points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
+            pred_iou_thresh=thresholds.pred_iou_thresh,
+            stability_score_thresh=thresholds.stability_score_thresh,
+            stability_score_offset=thresholds.stability_score_offset,
             mask_threshold=mask_threshold,
             box_nms_thresh=box_nms_thresh,
             crop_n_layers=crop_n_layers,

@@ -18,18 +18,13 @@ with gzip.open(CONFORMANCE / "state_dicts.json.gz", "rt") as file:
 SIZES = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
 
 
-def _is_offered(path: str) -> bool:
-    """Automatic masks are still to come."""
-    return not path.startswith(("sam2.automatic_mask_generator.", "sam2.utils.amg."))
-
-
 def preset_of(config_file: str) -> str:
     """``configs/sam2.1/sam2.1_hiera_b+.yaml`` -> ``sam2.1_hiera_base_plus``."""
     family, size = Path(config_file).name.removesuffix(".yaml").rsplit("_", 1)
     return f"{family}_{SIZES[size]}"
 
 
-@pytest.mark.parametrize("path", [path for path in SIGNATURES if _is_offered(path)])
+@pytest.mark.parametrize("path", SIGNATURES)
 def test_signature(path: str) -> None:
     assert signature_faults(path, SIGNATURES[path]) == []
 

@@ -29,4 +29,4 @@ def test_recording(case: str) -> None:
 def test_every_case_is_recorded() -> None:
     recorded = {param.values[0] for param in _recorded()}
 
-    assert recorded == set(all_cases(SEED)) - {"automatic_masks"}
+    assert recorded == set(all_cases(SEED))

@@ -2,15 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sam2.modeling.config import ModelConfig
 from sam2.utils.amg import build_all_layer_point_grids
 
 PointGrid = npt.NDArray[np.float64]
+
+
+class ByModel(float):
+    """A default that a model may know better: the official number, told from the same number given by its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What makes a mask good enough, by the names of :class:`AutomaticSettings`."""
+
+    pred_iou_thresh: float = 0.8
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+
+
+_NANO = Thresholds(0.5, 0.9, 0.1)
+"""Its logits are flatter and its predicted IoUs honest: by the official numbers it would find next to nothing."""
+
+
+def thresholds_for(config: ModelConfig, given: Thresholds) -> Thresholds:
+    """``given``, but for defaults (:class:`ByModel`) for which this model has numbers of its own."""
+    if config.version != "nano":
+        return given
+    names = [field.name for field in fields(Thresholds)]
+    own = [name for name in names if isinstance(getattr(given, name), ByModel)]
+    return replace(given, **{name: getattr(_NANO, name) for name in own})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
