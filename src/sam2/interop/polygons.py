@@ -94,18 +94,28 @@ def polygons_to_mask(polygons: Sequence[npt.ArrayLike], size: tuple[int, int]) -
     Raises:
         ValueError: a polygon has another shape, or coordinates that are not finite.
     """
+    return rings_to_mask([[polygon] for polygon in polygons], size)
+
+
+def rings_to_mask(parts: Sequence[Sequence[npt.ArrayLike]], size: tuple[int, int]) -> Mask:
+    """The same for parts that are made of several rings [k, 2] each, such as an outline and its holes.
+
+    Raises:
+        ValueError: a ring has another shape, or coordinates that are not finite.
+    """
     height, width = size
     mask: Mask = np.zeros((height, width), bool)
-    for polygon in polygons:
-        points = check_polygon(polygon)
-        if not len(points):
+    for part in parts:
+        rings = [ring for ring in map(check_polygon, part) if len(ring)]
+        if not rings:
             continue
-        # only what the polygon can reach
-        left, top = (int(edge) for edge in _first_centre(points.min(0), np.array([width, height])))
-        right, bottom = (int(edge) for edge in _first_centre(points.max(0), np.array([width, height])))
+        # only what the part can reach
+        low, high = (np.stack([edge(ring, axis=0) for ring in rings]) for edge in (np.min, np.max))
+        left, top = (int(edge) for edge in _first_centre(low.min(0), np.array([width, height])))
+        right, bottom = (int(edge) for edge in _first_centre(high.max(0), np.array([width, height])))
         if top < bottom and left < right:
-            part = _fill(points - (left, top), bottom - top, right - left)
-            mask[top:bottom, left:right] |= part
+            inside = _fill([ring - (left, top) for ring in rings], bottom - top, right - left)
+            mask[top:bottom, left:right] |= inside
     return mask
 
 
@@ -307,9 +317,10 @@ def _without_repeats(points: Polygon) -> Polygon:
     return points[different] if different.any() else points[:1]
 
 
-def _fill(points: Polygon, height: int, width: int) -> Mask:
-    """Pixels [height, width] whose centres are in a polygon, by the even-odd rule."""
-    other = np.roll(points, -1, axis=0)
+def _fill(rings: Sequence[Polygon], height: int, width: int) -> Mask:
+    """Pixels [height, width] whose centres are in an odd number of rings."""
+    points = np.concatenate(rings)
+    other = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     # each edge from its upper end: a bridge crosses a row at the same place on both its ways
     swap = (points[:, 1] > other[:, 1])[:, None]
     upper, lower = np.where(swap, other, points), np.where(swap, points, other)
