@@ -14,8 +14,19 @@ from typing import Any
 import numpy as np
 
 from sam2.interop.annotations import DEFAULT_LABEL, AnnotatedImage, Annotations, ObjectAnnotation, VideoInfo
-from sam2.interop.entries import Entry, as_kind, at
-from sam2.interop.files import Draft, DraftFolder, inner_path, json_text, video_path
+from sam2.interop.fields import (
+    Record,
+    a_list,
+    a_record,
+    a_text,
+    an_int,
+    an_rle,
+    maybe_int,
+    maybe_number,
+    records,
+    within,
+)
+from sam2.interop.files import Draft, DraftFolder, inner_path, json_text, read_json, video_path
 from sam2.interop.rle import Rle, encode_runs, mask_area
 
 SAV_FRAME_STEP = 4
@@ -91,42 +102,40 @@ def read_sa1b(path: Path, *, images: Path | None = None) -> Annotations:
     found: list[AnnotatedImage] = []
     videos: dict[str, VideoInfo] = {}
     for file in _json_files(path):
-        found.append(_read_sa1b_image(Entry.read(file), videos))
+        with within(file):
+            found.append(_read_sa1b_image(a_record(read_json(file), "a file of SA-1B"), videos))
     order = {name: number for number, name in enumerate(videos)}
     found.sort(key=lambda image: (-1, 0) if image.video is None else (order[image.video.name], image.frame or 0))
     return Annotations(found)
 
 
-def _read_sa1b_image(document: Entry, videos: dict[str, VideoInfo]) -> AnnotatedImage:
-    document.get("annotations", list)
-    head = Entry(document.get("image", dict), f"{document.place}: image")
-    width, height, name = head.get("width", int), head.get("height", int), head.get("file_name", str)
-    objects = tuple(_read_sa1b_object(entry) for entry in document.entries("annotations"))
+def _read_sa1b_image(document: Record, videos: dict[str, VideoInfo]) -> AnnotatedImage:
+    head = a_record(document.get("image"), "image")
+    width, height = an_int(head, "width"), an_int(head, "height")
+    objects: list[ObjectAnnotation] = []
+    for index, entry in enumerate(records(document, "annotations")):
+        with within(f"annotations[{index}]"):
+            objects.append(_read_sa1b_object(entry))
     video = frame = None
-    if "video" in head:
-        known = Entry(head.get("video", dict), f"{head.place}: video")
-        video = VideoInfo(
-            known.get("name", str), width, height, known.find("num_frames", int), known.find("fps", float)
-        )
-        video, frame = videos.setdefault(video.name, video), head.get("frame", int)
-    with at(document.place):
-        return AnnotatedImage(name, width, height, objects, video, frame)
+    if head.get("video") is not None:
+        known = a_record(head["video"], "video")
+        length, fps = maybe_int(known, "num_frames"), maybe_number(known, "fps")
+        video = VideoInfo(a_text(known, "name"), width, height, length, fps)
+        video, frame = videos.setdefault(video.name, video), an_int(head, "frame")
+    return AnnotatedImage(a_text(head, "file_name"), width, height, tuple(objects), video, frame)
 
 
-def _read_sa1b_object(entry: Entry) -> ObjectAnnotation:
-    score, predicted = entry.find("score", float), entry.find("predicted_iou", float)
+def _read_sa1b_object(entry: Record) -> ObjectAnnotation:
+    score, predicted = maybe_number(entry, "score"), maybe_number(entry, "predicted_iou")
     if score is None and predicted is not None:
         score = min(max(predicted, 0.0), 1.0)
-    label, track_id = entry.find("label", str, DEFAULT_LABEL), entry.find("track_id", int)
-    known = {name: entry.fields[name] for name in _SA1B_OPTIONAL if name in entry}
-    fields: Mapping[str, Any] = entry.get("segmentation", dict)
-    with at(entry.place):
-        rle = _rle(fields)
-        return ObjectAnnotation.from_rle(rle, label=label, track_id=track_id, score=score, attributes=known)
-
-
-def _rle(value: Mapping[str, Any]) -> Rle:
-    return {"size": value.get("size", []), "counts": value.get("counts")}
+    return ObjectAnnotation.from_rle(
+        an_rle(entry, "segmentation"),
+        label=a_text(entry, "label", DEFAULT_LABEL),
+        track_id=maybe_int(entry, "track_id"),
+        score=score,
+        attributes={name: entry[name] for name in _SA1B_OPTIONAL if entry.get(name) is not None},
+    )
 
 
 @dataclass(slots=True)
@@ -290,52 +299,48 @@ def read_sav(path: Path, *, images: Path | None = None) -> Annotations:
     found: list[AnnotatedImage] = []
     names: set[str] = set()
     for file in _json_files(path):
-        document = Entry.read(file)
-        name = document.find("video_name", str) or document.find("video_id", str) or file.stem
-        # manual and automatic masklets of a video have the same numbers: they stay apart
-        name = name if name not in names else file.stem
-        names.add(name)
-        found += _read_sav_frames(document, name)
+        with within(file):
+            document = a_record(read_json(file), "a file of SA-V")
+            name = a_text(document, "video_name", a_text(document, "video_id", file.stem))
+            # manual and automatic masklets of a video have the same numbers: they stay apart
+            name = name if name not in names else file.stem
+            names.add(name)
+            found += _read_sav_frames(document, name)
     return Annotations(found)
 
 
-def _read_sav_frames(document: Entry, name: str) -> Iterator[AnnotatedImage]:
-    height, width = document.get("video_height", int), document.get("video_width", int)
-    count, fps = document.get("video_frame_count", int), document.find("video_fps", float)
-    duration = document.find("video_duration", float)
+def _read_sav_frames(document: Record, name: str) -> Iterator[AnnotatedImage]:
+    height, width, count = (an_int(document, f"video_{side}") for side in ("height", "width", "frame_count"))
+    duration, fps = maybe_number(document, "video_duration"), maybe_number(document, "video_fps")
     video = VideoInfo(name, width, height, count, fps or (count / duration if duration else None))
-    rows: list[Any] = document.get("masklet", list)
-    tracks = _whole_numbers(document, "masklet_id")
-    known: list[Any] = document.find("masklet_label", list, [])
+    rows, tracks = a_list(document, "masklet"), _whole_numbers(document, "masklet_id")
+    known = a_list(document, "masklet_label") if "masklet_label" in document else []
     labels = [str(label) for label in known] + [DEFAULT_LABEL] * (len(tracks) - len(known))
     frames = [index * SAV_FRAME_STEP for index in range(len(rows))]
     if "masklet_frame_index" in document:
         frames = _whole_numbers(document, "masklet_frame_index")
     if len(frames) != len(rows):
-        raise ValueError(f"{document.place}: masklet_frame_index has {len(frames)} entries, masklet {len(rows)}")
-    for index, (frame, row) in enumerate(zip(frames, rows, strict=True)):
-        with at(f"{document.place}: masklet[{index}]"):
-            masks: list[Any] = as_kind(row, list)
+        raise ValueError(f"masklet_frame_index has {len(frames)} entries, masklet {len(rows)}")
+    for index, frame in enumerate(frames):
+        with within(f"masklet[{index}]"):
+            masks = records({"a frame": rows[index]}, "a frame")
+            if len(masks) > len(tracks):
+                raise ValueError(f"a frame must hold a mask per masklet_id, {len(tracks)}, got {len(masks)}")
             objects = _read_sav_row(masks, tracks, labels)
             yield AnnotatedImage(f"{video_path(name)}/{frame:05d}.jpg", width, height, objects, video, frame)
 
 
-def _read_sav_row(row: Sequence[Any], tracks: Sequence[int], labels: Sequence[str]) -> tuple[ObjectAnnotation, ...]:
-    if len(row) > len(tracks):
-        raise ValueError(f"must hold at most {len(tracks)} masks, one for each masklet_id, got {len(row)}")
+def _read_sav_row(row: Sequence[Record], tracks: Sequence[int], labels: Sequence[str]) -> tuple[ObjectAnnotation, ...]:
     objects: list[ObjectAnnotation] = []
     for entry, track, label in zip(row, tracks, labels, strict=False):
-        fields: Mapping[str, Any] = as_kind(entry, dict)
-        rle = _rle(fields)
+        rle = an_rle({"mask": entry}, "mask")
         if mask_area(rle):
             objects.append(ObjectAnnotation.from_rle(rle, label=label, track_id=track))
     return tuple(objects)
 
 
-def _whole_numbers(document: Entry, name: str) -> list[int]:
-    values: list[Any] = document.get(name, list)
-    with at(f"{document.place}: {name!r}"):
-        return [as_kind(value, int) for value in values]
+def _whole_numbers(document: Record, name: str) -> list[int]:
+    return [an_int({name: value}, name) for value in a_list(document, name)]
 
 
 def _mask(item: ObjectAnnotation, image: AnnotatedImage, format: str) -> Rle | None:
