@@ -1,6 +1,5 @@
 """JSON objects of other people's files: fields are checked as they are read, and errors say where they stand."""
 
-import math
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,17 +72,18 @@ class Entry:
             return value
         return self.get(name, int)
 
+    def items(self, name: str) -> list[Any]:
+        """A list of anything."""
+        return cast(list[Any], self.get(name, list))
+
     def entries(self, name: str) -> "Iterator[Entry]":
         """The objects of the list ``name``; none where it is missing or null."""
-        if name not in self:
-            return
-        values: list[Any] = self.get(name, list)
-        for number, value in enumerate(values):
+        for number, value in enumerate(self.items(name) if name in self else ()):
             yield Entry(value, f"{self.place}: {name}[{number}]")
 
     def numbers(self, name: str, count: int) -> tuple[float, ...]:
         """A list of ``count`` finite numbers."""
-        values: list[Any] = self.get(name, list)
+        values = self.items(name)
         with at(f"{self.place}: {name!r}"):
             if len(values) != count:
                 raise ValueError(f"must hold {count} numbers, got {len(values)}")
@@ -99,7 +99,7 @@ def as_kind(value: Any, kind: type[T]) -> T:
     if kind is int or kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # larger whole numbers than this make no float
-        if number and math.isfinite(value) and abs(value) < 2**63 and (kind is float or value == int(value)):
+        if number and abs(value) < 2**63 and (kind is float or value == int(value)):
             return cast(Any, kind)(value)
     elif isinstance(value, kind):
         return value
@@ -119,4 +119,4 @@ def _kind_of(value: object) -> str:
     if isinstance(value, str | int | float) or value is None:
         text = repr(value)
         return text if len(text) < 40 else text[:37] + "..."
-    return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else type(value).__name__
