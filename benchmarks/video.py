@@ -10,7 +10,6 @@ already resized and normalised, ours prepares them. Needs the ``dev`` extra and,
 
 import argparse
 import multiprocessing
-import resource
 import runpy
 import statistics
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Report
+from measure import Report, peak_megabytes
 from torch import Tensor
 
 from sam2.loading.devices import resolve_dtype
@@ -131,16 +130,6 @@ def take_turns(connection: Connection, job: Job, contestant: Contestant) -> None
             logits = next(results)
             seconds = time.perf_counter() - start
             connection.send((seconds, peak_megabytes(), logits.float().numpy()))
-
-
-def peak_megabytes() -> float:
-    """The most memory that this process has had resident."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def race(job: Job, contestants: list[Contestant]) -> dict[str, list[tuple[float, float, np.ndarray]]]:
