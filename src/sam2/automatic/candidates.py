@@ -86,7 +86,8 @@ class Prober:
         """Logits [n, h, w], IoUs [n] and clicks [n, 2] of all masks that clicks [p, 2] give."""
         parts = []
         for batch in points.split(self.settings.points_per_batch):
-            logits, ious = self._ask(encoded, batch, None, multimask=self.settings.multimask_output)
+            judged = not self.settings.use_m2m  # refining, a poor mask may become a good one
+            logits, ious = self._ask(encoded, batch, None, multimask=self.settings.multimask_output, judged=judged)
             rows = batch.repeat_interleave(logits.shape[1], dim=0)
             logits, ious = logits.flatten(0, 1), ious.flatten()
             if self.settings.use_m2m:
@@ -102,17 +103,22 @@ class Prober:
             *(x.split(self.settings.points_per_batch) for x in (points, prompts)),
             strict=True,
         )
-        answers = [self._ask(encoded, part, masks, multimask=False) for part, masks in batches]
+        answers = [self._ask(encoded, part, masks, multimask=False, judged=True) for part, masks in batches]
         return torch.cat([refined for refined, _ in answers])[:, 0], torch.cat([iou for _, iou in answers])[:, 0]
 
     def _ask(
-        self, encoded: EncodedImages, points: Tensor, masks: Tensor | None, *, multimask: bool
+        self, encoded: EncodedImages, points: Tensor, masks: Tensor | None, *, multimask: bool, judged: bool
     ) -> tuple[Tensor, Tensor]:
-        """Logits [n, m, h, w] and IoUs [n, m] for a click (and a mask) each."""
+        """Logits [n, m, h, w] and IoUs [n, m] for a click (and a mask) each.
+
+        What is ``judged`` and will not pass is not even drawn, where asking for IoUs does not wait for a device.
+        """
+        least = self.settings.pred_iou_thresh
+        min_iou = least if judged and least > 0 and points.device.type == "cpu" else None
         coords = self.transforms.transform_coords(points, normalize=True, orig_hw=encoded.sizes[0])
         labels = torch.ones(len(points), 1, dtype=torch.int32, device=points.device)
         request = ImagePrompts(0, PromptBatch(coords[:, None], labels, masks))
-        (result,) = decode(self.model, encoded, [request], self.transforms, multimask=multimask)
+        (result,) = decode(self.model, encoded, [request], self.transforms, multimask=multimask, min_iou=min_iou)
         return result.logits, result.ious
 
     def _filter(self, found: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Candidates:

@@ -148,6 +148,7 @@ def decode(
     transforms: SAM2Transforms,
     *,
     multimask: bool = True,
+    min_iou: float | None = None,
 ) -> list[MaskResult]:
     """Decode prompts about any of the encoded images, in as few passes as possible.
 
@@ -160,6 +161,8 @@ def decode(
         requests: prompts, each about one image.
         transforms: of the model's input size.
         multimask: three candidates per object, or one.
+        min_iou: where given, objects without a candidate that is predicted to be better need not be drawn: their
+            logits are then -1024.
 
     Returns:
         One result per request, in order.
@@ -172,7 +175,7 @@ def decode(
         batch = _stack([requests[i].prompts for i in indices])
         counts = [len(requests[i].prompts) for i in indices]
         owners = torch.repeat_interleave(torch.tensor([requests[i].image for i in indices]), torch.tensor(counts))
-        logits, ious, scores = _decode_rows(model, encoded, owners, batch, multimask=multimask)
+        logits, ious, scores = _decode_rows(model, encoded, owners, batch, multimask=multimask, min_iou=min_iou)
         parts = zip(indices, logits.split(counts), ious.split(counts), scores.split(counts), strict=True)
         for index, mask, iou, score in parts:
             results[index] = MaskResult(mask, iou, score, encoded.sizes[requests[index].image], transforms)
@@ -201,7 +204,13 @@ def _stack(batches: list[PromptBatch]) -> PromptBatch:
 
 
 def _decode_rows(
-    model: SAM2Base, encoded: EncodedImages, owners: Tensor, prompts: PromptBatch, *, multimask: bool
+    model: SAM2Base,
+    encoded: EncodedImages,
+    owners: Tensor,
+    prompts: PromptBatch,
+    *,
+    multimask: bool,
+    min_iou: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, IoUs and object scores of all rows, row i is about image ``owners[i]``."""
     if not len(prompts):
@@ -217,6 +226,6 @@ def _decode_rows(
         chosen = slice(first, first + 1) if of_one else images.to(encoded.embed.device)
         embed, fine, middle = (x[chosen] for x in (encoded.embed, *encoded.high_res))
         part = PromptBatch(*(None if x is None else x[rows] for x in (prompts.points, prompts.labels, prompts.masks)))
-        chunks.append(model.decode_masks(embed, (fine, middle), part, multimask=multimask))
+        chunks.append(model.decode_masks(embed, (fine, middle), part, multimask=multimask, min_iou=min_iou))
     logits, ious, scores = (torch.cat([getattr(c, n) for c in chunks]) for n in ("logits", "ious", "object_score"))
     return logits.float(), ious.float(), scores[:, 0].float()

@@ -188,6 +188,7 @@ class SAM2Base(OfficialCalls):
         *,
         multimask: bool,
         prompt_hints: bool = True,
+        min_iou: float | None = None,
     ) -> MaskCandidates:
         """Candidate masks of n objects.
 
@@ -196,6 +197,8 @@ class SAM2Base(OfficialCalls):
             high_res: ``ImageFeatures.high_res``, rows as ``embed``.
             multimask: three candidates, or one (the stable or best one where the behaviour says so, in evaluation).
             prompt_hints: use the high-resolution part of drawn prompts, where the model draws them.
+            min_iou: where given, objects without a candidate that is predicted to be better need not be drawn: their
+                logits are then -1024.
         """
         prompts = self._with_fitting_masks(prompts)
         encoded = self.sam_prompt_encoder.encode(prompts, hints=prompt_hints)
@@ -204,7 +207,7 @@ class SAM2Base(OfficialCalls):
             high_res = (fine + fine_hint.to(fine.dtype), middle + middle_hint.to(middle.dtype))
         decoder = self.sam_mask_decoder
         grid = self.sam_prompt_encoder.get_dense_pe()
-        raw = self.network(decoder.predict_masks, embed, grid, encoded.sparse, encoded.dense, high_res)
+        raw = self.network(decoder.predict_masks, embed, grid, encoded.sparse, encoded.dense, high_res, min_iou)
         dynamic = decoder.dynamic_multimask_via_stability and not self.training
         logits, ious = decoder.choose(raw, multimask=multimask, dynamic=dynamic)
         tokens = decoder.pointer_tokens(raw, multimask=multimask)

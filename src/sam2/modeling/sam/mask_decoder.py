@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from sam2.modeling.layers import MLP, Activation, CXBlock, LayerNorm2d
 from sam2.modeling.sam.transformer import TwoWayTransformer
 
+UNDRAWN = -1024.0
+"""Logits of a mask that nobody has asked to see."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawMasks:
@@ -153,10 +156,22 @@ class MaskDecoder(nn.Module):
         return raw.tokens[:, :1]
 
     def predict_masks(
-        self, embed: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor, high_res: tuple[Tensor, Tensor]
+        self,
+        embed: Tensor,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        min_iou: float | None = None,
     ) -> RawMasks:
-        """All masks for n prompts; image maps have n rows, or one that the prompts share."""
+        """All masks for n prompts; image maps have n rows, or one that the prompts share.
+
+        With ``min_iou``, objects none of whose masks are predicted to be better are not drawn: most of the work of a
+        mask is in its pixels, and the IoU is known before. Their logits are ``UNDRAWN``. (This waits for the device.)
+        """
         n, (h, w) = len(sparse), embed.shape[-2:]
+        if dense.stride(0) == 0:
+            dense = dense[:1]  # expanded: without masks, all prompts see one image
         dtype = self.iou_token.weight.dtype
         sparse, image_pe = sparse.to(dtype), image_pe.to(dtype)
         own = torch.cat((self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight))
@@ -164,11 +179,23 @@ class MaskDecoder(nn.Module):
         source = self.fusion(embed.to(dtype) + dense.to(dtype))
         hidden, image_tokens = self.transformer(source, image_pe, tokens)
         mask_tokens = hidden[:, 2 : 2 + self.num_mask_tokens]
-        fine = self._upscale(image_tokens.reshape(n, h, w, -1), high_res)
-        kernels = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        logits = (kernels @ fine.flatten(1, 2).transpose(1, 2)).view(n, -1, 4 * h, 4 * w)
+        image_tokens = image_tokens.reshape(n, h, w, -1)
         ious = self.iou_prediction_head(hidden[:, 1])
+        if min_iou is None:
+            logits = self._draw(image_tokens, mask_tokens, high_res)
+        else:
+            rows = (ious > min_iou).any(dim=1).nonzero().flatten()
+            logits = image_tokens.new_full((n, self.num_mask_tokens, 4 * h, 4 * w), UNDRAWN)
+            own_maps = tuple(level if len(level) == 1 else level[rows] for level in high_res)
+            logits[rows] = self._draw(image_tokens[rows], mask_tokens[rows], (own_maps[0], own_maps[1]))
         return RawMasks(logits, ious, mask_tokens, self.pred_obj_score_head(hidden[:, 0]))
+
+    def _draw(self, image_tokens: Tensor, mask_tokens: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits [n, 1 + m, 4h, 4w] of image tokens [n, h, w, C] and mask tokens [n, 1 + m, C]."""
+        fine = self._upscale(image_tokens, high_res)
+        kernels = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        logits: Tensor = kernels @ fine.flatten(1, 2).transpose(1, 2)
+        return logits.view(*logits.shape[:2], *fine.shape[1:3])
 
     def _upscale(self, x: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
         """[n, h, w, C] -> [n, 4h, 4w, C/8], adding the high-resolution maps on the way."""

@@ -36,7 +36,9 @@ class Attention(nn.Module):
         self.dropout_p = dropout
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [B, Nq, C], k and v [B, Nk, C_kv] -> [B, Nq, C]."""
+        """q [B, Nq, C], k and v [B, Nk, C_kv] -> [B, Nq, C]; a single row serves all rows of the others."""
+        if len(k) == 1 < len(q):  # what reads the same keys is one row of queries
+            return self(q.flatten(0, 1)[None], k, v).view(*q.shape[:2], -1)
         return self._attend(self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v)))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -162,7 +164,7 @@ class TwoWayAttentionBlock(nn.Module):
         self.skip_first_layer_pe = skip_first_layer_pe
 
     def forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """queries [B, T, C] and keys [B, H * W, C], updated."""
+        """queries [B, T, C] and keys [B, H * W, C], updated; a single row of keys serves all queries."""
         if self.skip_first_layer_pe:
             # Officially the first layer replaces the tokens: no residual and no position code.
             queries = self.self_attn(q=queries, k=queries, v=queries)
@@ -204,7 +206,10 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
     def forward(self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """image_embedding and image_pe [B, C, H, W], point_embedding [B, T, C] : tokens [B, T, C], image [B, HW, C]."""
+        """image_embedding and image_pe [B, C, H, W], point_embedding [B, T, C] : tokens [B, T, C], image [B, HW, C].
+
+        An image that all prompts share may have a single row: what the first layer makes of it is then made once.
+        """
         keys = image_embedding.flatten(2).transpose(1, 2)
         key_pe = image_pe.flatten(2).transpose(1, 2)
         queries = point_embedding
