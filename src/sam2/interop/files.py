@@ -61,11 +61,17 @@ def video_path(name: str) -> PurePosixPath:
 
 
 class DraftFolder:
-    """Files that are moved to their folder all at once by ``close``; ``discard`` leaves what was there before."""
+    """Files that are moved to their folder all at once by ``close``; ``discard`` leaves what was there before.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the folder.
+        name: what tells this draft from others of the same folder, where there are several.
+    """
+
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
         self.path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        draft = path if name is None else path / name
+        self._draft = draft.with_name(f".{draft.name}.{os.getpid()}.tmp")
         self._open = True
 
     def place(self, name: str | PurePosixPath, *, unique: bool = False) -> Path:
@@ -82,6 +88,10 @@ class DraftFolder:
             path = first.with_name(f"{first.stem}_{number}{first.suffix}")
         return path
 
+    def scratch(self) -> IO[bytes]:
+        """A temporary file on the same disk, to be closed before the draft is."""
+        return tempfile.TemporaryFile(dir=self.place("_").parent)
+
     def name_of(self, place: Path) -> str:
         """The name that a file at ``place`` will have in the folder, with forward slashes."""
         return place.relative_to(self._draft).as_posix()
@@ -90,18 +100,21 @@ class DraftFolder:
         """Write a file, text as UTF-8."""
         self.place(name).write_bytes(data.encode() if isinstance(data, str) else data)
 
-    def close(self) -> None:
-        """Move the files to their places; does nothing the second time."""
+    def close(self) -> list[Path]:
+        """Move the files to their places; what is then in the folder of it, and nothing the second time."""
         if not self._open:
-            return
+            return []
         self._open = False
         self.path.mkdir(parents=True, exist_ok=True)
-        for folder, _, files in os.walk(self._draft):
+        moved: list[Path] = []
+        for folder, folders, files in os.walk(self._draft):
             target = self.path / Path(folder).relative_to(self._draft)
             target.mkdir(exist_ok=True)
+            moved += [target / name for name in (*folders, *files) if target == self.path]
             for file in files:
                 os.replace(Path(folder, file), target / file)
         self.discard()
+        return sorted(moved)
 
     def discard(self) -> None:
         """Leave nothing; does nothing after ``close``."""
