@@ -47,8 +47,8 @@ def parse_labels(texts: Sequence[str]) -> Labels:
         number, equals, name = text.partition("=")
         if not equals:
             number, name = "", text
-        elif not re.fullmatch(r"\s*\d{1,9}\s*", number) or int(number) < 1:
-            raise ValueError(f"--label {text}: expected NAME or N=NAME with the number of an object, from 1")
+        elif not re.fullmatch(r"\s*\d{1,9}\s*", number):
+            raise ValueError(f"--label {text}: expected NAME or N=NAME with the number of an object")
         name = name.strip()
         if not name or not name.isprintable():
             raise ValueError(f"--label {text!r}: the name must be one line of text")

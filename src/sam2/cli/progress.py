@@ -8,8 +8,8 @@ from contextlib import contextmanager
 @contextmanager
 def progress(
     title: str, total: int | None = None, *, done: int = 0, speed: str | None = None
-) -> Iterator[Callable[[], None]]:
-    """A function to call after each item.
+) -> Iterator[Callable[..., None]]:
+    """A function to call after each item, or with the number of items after several.
 
     Args:
         title: what is being done.
@@ -18,7 +18,7 @@ def progress(
         speed: what is counted per second, if that is to be shown, as in ``"frames"``.
     """
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda steps=1: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -47,4 +47,4 @@ def progress(
     columns += [TimeRemainingColumn()] if total is not None else []
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total, completed=done)
-        yield lambda: bar.advance(task)
+        yield lambda steps=1: bar.advance(task, steps)

@@ -16,38 +16,33 @@ SCALES = ("full", "minmax")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How everything in a photo is looked for.
+    """How everything in a photo is looked for; what is None is left to the model.
 
     Attributes:
         points_per_side: of the grid of clicks that is laid over the photo.
         iou_threshold: masks with a lower predicted IoU are left out.
         stability_threshold: masks that change more than this between cutoffs are left out.
-        min_area: masks with fewer pixels are left out.
+        min_area: masks, islands and holes with fewer pixels are left out.
         max_masks: how many are kept, the best by predicted IoU; None keeps all.
     """
 
-    points_per_side: int = 32
-    iou_threshold: float = 0.8
-    stability_threshold: float = 0.95
-    min_area: int = 0
+    points_per_side: int | None = None
+    iou_threshold: float | None = None
+    stability_threshold: float | None = None
+    min_area: int | None = None
     max_masks: int | None = None
 
     def __post_init__(self) -> None:
-        for option, value, least in (
-            ("--points-per-side", self.points_per_side, 1),
-            ("--min-area", self.min_area, 0),
-            ("--max-masks", self.max_masks, 1),
+        for option, value, least, most in (
+            ("--points-per-side", self.points_per_side, 1, 256),
+            ("--min-area", self.min_area, 0, None),
+            ("--max-masks", self.max_masks, 1, None),
+            ("--iou-threshold", self.iou_threshold, 0, 1),
+            ("--stability-threshold", self.stability_threshold, 0, 1),
         ):
-            if value is not None and value < least:
-                raise ValueError(f"{option} must be at least {least}, got {value}")
-        if self.points_per_side > 256:
-            raise ValueError(f"--points-per-side must be at most 256, got {self.points_per_side}")
-        for option, share in (
-            ("--iou-threshold", self.iou_threshold),
-            ("--stability-threshold", self.stability_threshold),
-        ):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{option} must be in 0..1, got {share:g}")
+            if value is not None and not (least <= value and (most is None or value <= most)):
+                limits = f"at least {least}" if most is None else f"in {least}..{most}"
+                raise ValueError(f"{option} must be {limits}, got {value:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """``sam2 image``: the options, checked before anything heavy is imported."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +13,6 @@ from sam2.cli.inputs import find_images
 from sam2.cli.labels import parse_labels
 from sam2.cli.options import Device, Dtype, Model, Output
 from sam2.cli.prompts import ObjectPrompt, parse_prompts
-
-_GRID = Grid()
 
 Photos = Annotated[
     list[str],
@@ -43,12 +40,16 @@ PointsPerSide = Annotated[
     typer.Option(
         "--points-per-side",
         metavar="N",
-        help=f"With --everything: lay N x N clicks over the photo ({_GRID.points_per_side} by default).",
+        help="With --everything: lay N x N clicks over the photo; 32 by default, 16 with nano.",
     ),
 ]
 MinArea = Annotated[
     int | None,
-    typer.Option("--min-area", metavar="PIXELS", help="With --everything: leave out smaller masks."),
+    typer.Option(
+        "--min-area",
+        metavar="PIXELS",
+        help="With --everything: leave out smaller masks, and smaller islands and holes in masks.",
+    ),
 ]
 MaxMasks = Annotated[
     int | None,
@@ -59,7 +60,7 @@ IouThreshold = Annotated[
     typer.Option(
         "--iou-threshold",
         metavar="0..1",
-        help=f"With --everything: the least predicted IoU ({_GRID.iou_threshold:g} by default).",
+        help="With --everything: the least predicted IoU; 0.8 by default, 0.5 with nano.",
     ),
 ]
 StabilityThreshold = Annotated[
@@ -67,12 +68,23 @@ StabilityThreshold = Annotated[
     typer.Option(
         "--stability-threshold",
         metavar="0..1",
-        help=f"With --everything: the least stability of a mask ({_GRID.stability_threshold:g} by default).",
+        help="With --everything: the least stability of a mask; 0.95 by default, 0.9 with nano.",
+    ),
+]
+BoxesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes", metavar="FILE", help="A detector's boxes as prompts: JSON, YOLO's txt, or a folder with one a photo."
     ),
 ]
 LabelNames = Annotated[
     list[str] | None,
-    typer.Option("--label", "-l", metavar="[N=]NAME", help="The class of object N, or of all others, for formats."),
+    typer.Option(
+        "--label",
+        "-l",
+        metavar="[N=]NAME",
+        help="The class of object N (with --boxes: of the detector's class N), or of all others.",
+    ),
 ]
 Multimask = Annotated[bool, typer.Option("--multimask", help="Write all three candidates of each object, best first.")]
 Formats = Annotated[
@@ -104,6 +116,7 @@ def image(
     point: Points = None,
     box: Boxes = None,
     mask: Masks = None,
+    boxes_file: BoxesFile = None,
     everything: Everything = False,
     points_per_side: PointsPerSide = None,
     min_area: MinArea = None,
@@ -140,8 +153,8 @@ def image(
         model=model,
         device=device,
         dtype=dtype,
-        prompts=_parse_prompts(typed, everything=everything),
-        boxes=None,
+        prompts=_parse_prompts(typed, boxes_file, everything=everything),
+        boxes=boxes_file,
         everything=_parse_grid(grid, everything=everything),
         labels=parse_labels(label or []),
         formats=parse_names("--format", _default_formats(everything) if formats is None else formats, FORMATS),
@@ -170,24 +183,28 @@ def image(
         raise typer.Exit(status)
 
 
-def _parse_prompts(typed: dict[str, list[str]], *, everything: bool) -> tuple[ObjectPrompt, ...]:
-    given = [option for option in ("--point", "--box", "--mask") if typed[option]]
-    if everything:
-        if given:
-            raise ValueError(f"--everything and {given[0]} exclude each other")
+def _parse_prompts(typed: dict[str, list[str]], boxes: Path | None, *, everything: bool) -> tuple[ObjectPrompt, ...]:
+    ways = [option for option in ("--point", "--box", "--mask") if typed[option]][:1]
+    ways += ["--boxes"] if boxes is not None else []
+    ways += ["--everything"] if everything else []
+    if len(ways) > 1:
+        raise ValueError(f"{ways[0]} and {ways[1]} exclude each other")
+    if not ways:
+        raise ValueError(
+            "nothing to segment: give --point x,y[,label], --box x0,y0,x1,y1, --mask FILE, --boxes FILE or --everything"
+        )
+    if boxes is not None and not boxes.exists():
+        raise FileNotFoundError(f"--boxes {boxes}: no such file or folder")
+    if boxes is not None or everything:
         return ()
-    if not given:
-        raise ValueError("nothing to segment: give --point x,y[,label], --box x0,y0,x1,y1, --mask FILE or --everything")
     return tuple(parse_prompts(typed["--point"], typed["--box"], typed["--mask"]))
 
 
 def _parse_grid(options: dict[str, Any], *, everything: bool) -> Grid | None:
-    given = {name: value for name, value in options.items() if value is not None}
-    if everything:
-        return replace(_GRID, **given)
-    for name in given:
-        raise ValueError(f"--{name.replace('_', '-')} goes with --everything")
-    return None
+    for name, value in options.items():
+        if value is not None and not everything:
+            raise ValueError(f"--{name.replace('_', '-')} goes with --everything")
+    return Grid(**options) if everything else None
 
 
 def _default_formats(everything: bool) -> str:

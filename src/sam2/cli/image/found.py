@@ -1,7 +1,8 @@
 """What was found in a photo: objects with masks as run-length encodings, so that hundreds of them take little room."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,10 @@ class Found:
             "attributes": {name: round(value, 6) for name, value in attributes.items() if value is not None},
             "segmentation": self.best.rle,
         }
+
+
+Segmenter = Callable[[Path, np.ndarray], list[Found]]
+"""Takes a photo's file and its pixels [h, w, 3] uint8, gives the objects in it."""
 
 
 def annotated(name: str, row: dict[str, Any]) -> AnnotatedImage:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sam2.cli.errors import (
     DONE,
@@ -21,6 +21,9 @@ from sam2.cli.image.asked import Asked
 from sam2.cli.image.journal import NAME, PhotoJournal
 from sam2.cli.outputs import output_stems
 from sam2.cli.progress import progress
+
+if TYPE_CHECKING:
+    from sam2.interop.detections import Detections
 
 
 @dataclass(slots=True)
@@ -161,7 +164,9 @@ def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str
     from sam2.cli.image.segment import make_segmenter
     from sam2.io.images import read_image
 
-    segmenter = make_segmenter(sam2.load(asked.model, device=asked.device, dtype=asked.dtype), asked)
+    boxes = None if asked.boxes is None else _read_boxes(asked.boxes, asked, [path for path, _ in todo])
+    model = sam2.load(asked.model, device=asked.device, dtype=asked.dtype)
+    segmenter = make_segmenter(model, asked, boxes=boxes, alone=tally.total == 1)
 
     def do(path: Path, stem: str) -> None:
         image = read_image(path, scale=asked.scale)  # type: ignore[arg-type]
@@ -193,6 +198,24 @@ def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str
                 text = describe(error)
                 say(f"error: {text}" if str(path) in text else f"error: {path}: {text}")
             advance()
+
+
+def _read_boxes(file: Path, asked: Asked, paths: Sequence[Path]) -> "Detections":
+    """The boxes of a detector, with a word about photos that it says nothing of."""
+    from sam2.interop.detections import read_detections
+
+    boxes = read_detections(file, names=dict(asked.labels.by_id))
+    unknown = [path for path in paths if not boxes.knows(path.as_posix())]
+    if len(unknown) == len(paths):
+        raise ValueError(f"--boxes {file} names {_some(boxes.names or ())}, none of the photos: {_some(paths)}")
+    if unknown:
+        photos = "1 photo" if len(unknown) == 1 else f"{len(unknown)} photos"
+        say(f"warning: --boxes {file} says nothing of {photos}, which get no objects: {_some(unknown)}")
+    return boxes
+
+
+def _some(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def _write_data_sets(asked: Asked, journal: PhotoJournal, paths: Sequence[Path]) -> list[Path]:

@@ -1,62 +1,82 @@
 """From a photo to the objects in it: those that prompts point at, or all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sam2.cli.errors import say
-from sam2.cli.image.asked import Asked, Grid
-from sam2.cli.image.found import Candidate, Found
+from sam2.cli.image.asked import Asked
+from sam2.cli.image.everything import everything_segmenter
+from sam2.cli.image.found import Candidate, Found, Segmenter
 from sam2.cli.masks import read_mask_file
 from sam2.cli.prompts import ObjectPrompt, strays
 from sam2.image import Prompts
+from sam2.interop.annotations import DEFAULT_LABEL
+from sam2.interop.detections import Detection, Detections
 from sam2.interop.rle import encode_mask
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-Segmenter = Callable[[Path, np.ndarray], list[Found]]
-"""Takes a photo's file and its pixels [h, w, 3] uint8."""
 
+def make_segmenter(model: SAM2Base, asked: Asked, *, boxes: Detections | None = None, alone: bool) -> Segmenter:
+    """What finds the objects that were asked for.
 
-def make_segmenter(model: SAM2Base, asked: Asked) -> Segmenter:
-    """What finds the objects that were asked for."""
+    Args:
+        model: in evaluation mode.
+        asked: what and how.
+        boxes: where ``asked.boxes`` are given, what they hold.
+        alone: whether there is one photo only, whose own progress is shown.
+
+    Raises:
+        ValueError: options that the model cannot use.
+    """
     if asked.everything is not None:
-        return _everything(model, asked.everything, asked)
+        return everything_segmenter(model, asked.everything, asked, alone=alone)
     predictor = SAM2ImagePredictor(model, mask_threshold=asked.threshold)
 
     def segment(path: Path, image: np.ndarray) -> list[Found]:
+        if boxes is not None:
+            return _find_detected(predictor, path, image, boxes, asked)
+        warn_of_strays(path, image, asked.prompts)
         found = find_prompted(predictor, path, image, asked.prompts, all_candidates=asked.all_candidates)
-        return [Found(item.prompt, item.candidates, asked.labels.of(item.object_id)) for item in found]
+        return [Found(prompt, masks, asked.labels.of(prompt.object_id)) for prompt, masks in found]
 
     return segment
 
 
-def _everything(model: SAM2Base, grid: Grid, asked: Asked) -> Segmenter:
-    from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+def _find_detected(
+    predictor: SAM2ImagePredictor, path: Path, image: np.ndarray, boxes: Detections, asked: Asked
+) -> list[Found]:
+    height, width = image.shape[:2]
+    detections: dict[int, Detection] = {}
+    prompts: list[ObjectPrompt] = []
+    for number, item in enumerate(boxes.for_image(path.as_posix(), width, height), start=1):
+        x0, y0, x1, y1 = item.box  # detectors reach a little beyond the edges
+        inside = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            say(f"warning: {path} is {width}x{height}: box {number} of {boxes.source} lies outside and is left out")
+            continue
+        detections[number] = item
+        prompts.append(ObjectPrompt(number, box=inside))
+    found = find_prompted(predictor, path, image, prompts, all_candidates=asked.all_candidates)
+    return [
+        Found(prompt, masks, _label_of(detections[prompt.object_id], asked), detections[prompt.object_id].score)
+        for prompt, masks in found
+    ]
 
-    generator = SAM2AutomaticMaskGenerator(
-        model,
-        points_per_side=grid.points_per_side,
-        pred_iou_thresh=grid.iou_threshold,
-        stability_score_thresh=grid.stability_threshold,
-        mask_threshold=asked.threshold,
-    )
 
-    def segment(path: Path, image: np.ndarray) -> list[Found]:
-        proposals = [item for item in generator.propose(image) if item.area >= max(1, grid.min_area)]
-        proposals.sort(key=lambda item: -item.predicted_iou)
-        return [
-            Found(
-                ObjectPrompt(number, (item.point,), (1,)),
-                (Candidate(item.rle, item.predicted_iou),),
-                asked.labels.rest,
-                stability=item.stability_score,
-            )
-            for number, item in enumerate(proposals[: grid.max_masks], start=1)
-        ]
+def _label_of(detection: Detection, asked: Asked) -> str | None:
+    """The detector's name, else the user's for all."""
+    return asked.labels.rest if detection.label == DEFAULT_LABEL else detection.label
 
-    return segment
+
+def warn_of_strays(path: Path, image: np.ndarray, prompts: Sequence[ObjectPrompt]) -> None:
+    """Say which points and boxes lie outside ``image`` [h, w, 3]."""
+    height, width = image.shape[:2]
+    for prompt in prompts:
+        for text in strays(prompt, width, height):
+            say(f"warning: {path} is {width}x{height}: {text}")
 
 
 def find_prompted(
@@ -66,15 +86,15 @@ def find_prompted(
     prompts: Sequence[ObjectPrompt],
     *,
     all_candidates: bool,
-) -> list[Found]:
-    """All objects of an image in as few passes as possible.
+) -> list[tuple[ObjectPrompt, tuple[Candidate, ...]]]:
+    """The masks of all objects of an image, best first, in as few passes as possible.
 
     One click is ambiguous, so the model proposes three masks for it and the best is taken, as when tracking; whatever
     says more gets the single mask that is made for it.
 
     Args:
         predictor: its model encodes the image.
-        path: the file, for errors and warnings.
+        path: the file, for errors.
         image: [h, w, 3] uint8.
         prompts: one per object.
         all_candidates: keep all three masks of every object, best first.
@@ -83,16 +103,13 @@ def find_prompted(
         ValueError: a mask prompt is not of the photo's size.
         FileNotFoundError: there is no such mask file.
     """
-    height, width = image.shape[:2]
-    for prompt in prompts:
-        for text in strays(prompt, width, height):
-            say(f"warning: {path} is {width}x{height}: {text}")
+    size = (image.shape[0], image.shape[1])
     wanted = [
         Prompts(
             points=prompt.points or None,
             labels=prompt.labels or None,
             boxes=prompt.box,
-            masks=None if prompt.mask is None else read_mask_file(prompt.mask, size=(height, width), owner=path),
+            masks=None if prompt.mask is None else read_mask_file(prompt.mask, size=size, owner=path),
         )
         for prompt in prompts
     ]
@@ -100,7 +117,7 @@ def find_prompted(
         return []
     encoded = predictor.encode(image)
     several = [all_candidates or prompt.is_single_click for prompt in prompts]
-    found: dict[int, Found] = {}
+    found: dict[int, tuple[Candidate, ...]] = {}
     for multimask in (False, True):
         rows = [row for row in range(len(prompts)) if several[row] == multimask]
         results = predictor.decode_batch(encoded, [wanted[row] for row in rows], multimask=multimask)
@@ -108,6 +125,5 @@ def find_prompted(
             ious = result.ious[0].cpu().numpy()
             order = np.argsort(-ious, kind="stable")[: None if all_candidates else 1]
             masks = result.masks()[0].cpu().numpy()
-            candidates = tuple(Candidate(encode_mask(masks[i]), float(ious[i])) for i in order)
-            found[row] = Found(prompts[row], candidates)
-    return [found[row] for row in range(len(prompts))]
+            found[row] = tuple(Candidate(encode_mask(masks[i]), float(ious[i])) for i in order)
+    return [(prompt, found[row]) for row, prompt in enumerate(prompts)]
