@@ -25,6 +25,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Report, peak_megabytes
+from measure import Report, peak_megabytes, resident_megabytes
 from PIL import Image
 
 from sam2 import SAM2ImagePredictor
@@ -108,7 +109,8 @@ def make_model(name: str) -> SAM2Base:
 
 def make_photo(size: tuple[int, int]) -> Image.Image:
     """A photo of (height, width) ``size``."""
-    return Image.open(PHOTO).convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC)
+    height, width = size
+    return Image.open(PHOTO).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
 
 
 def clicked_grid(job: Job) -> np.ndarray:
@@ -229,21 +231,12 @@ def supply_torchvision() -> None:
     except OSError:
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision.ops.boxes as boxes
+        boxes: Any = import_module("torchvision.ops.boxes")
 
         def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
             return torch.from_numpy(box_nms(dets.numpy(), scores.float().numpy(), iou_threshold))
 
         boxes.nms = nms
-
-
-def resident_megabytes() -> float:
-    """What this process has resident now; its peak so far where that cannot be told."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return peak_megabytes()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def alone(function: Any, *arguments: Any) -> Any:

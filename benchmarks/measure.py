@@ -67,12 +67,26 @@ def _processor() -> str:
 
 def peak_megabytes() -> float:
     """The most memory that this process has had resident."""
+    peak = _of_process("VmHWM")
+    if peak is None:
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return peak
+
+
+def resident_megabytes() -> float:
+    """What this process has resident now; the most so far where that cannot be told."""
+    resident = _of_process("VmRSS")
+    return peak_megabytes() if resident is None else resident
+
+
+def _of_process(field: str) -> float | None:
+    """A field of Linux's account of this process, in megabytes; None elsewhere."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+        return None
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 class Report:
