@@ -226,5 +226,5 @@ def _check(asked: Asked) -> None:
             raise ValueError(
                 f"--label {number}={name}: with --everything objects have no numbers yet, give a NAME only"
             )
-    else:
+    elif asked.boxes is None:
         asked.labels.check([prompt.object_id for prompt in asked.prompts])

@@ -209,8 +209,8 @@ def _read_boxes(file: Path, asked: Asked, paths: Sequence[Path]) -> "Detections"
     if len(unknown) == len(paths):
         raise ValueError(f"--boxes {file} names {_some(boxes.names or ())}, none of the photos: {_some(paths)}")
     if unknown:
-        photos = "1 photo" if len(unknown) == 1 else f"{len(unknown)} photos"
-        say(f"warning: --boxes {file} says nothing of {photos}, which get no objects: {_some(unknown)}")
+        photos = "1 photo, which gets" if len(unknown) == 1 else f"{len(unknown)} photos, which get"
+        say(f"warning: --boxes {file} says nothing of {photos} no objects: {_some(unknown)}")
     return boxes
 
 
