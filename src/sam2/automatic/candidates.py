@@ -10,9 +10,8 @@ from torch import Tensor
 from sam2.automatic.measure import Levels, measure
 from sam2.automatic.settings import AutomaticSettings, PointGrid
 from sam2.image import EncodedImages, ImagePrompts, decode
-from sam2.image.core import LOW_RES_LIMIT
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.types import PromptBatch
+from sam2.modeling.types import LOW_RES_LIMIT, PromptBatch
 from sam2.utils.transforms import SAM2Transforms
 
 _LOGITS_AT_ONCE = 512 * 1024 * 1024

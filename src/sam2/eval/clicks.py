@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2.eval.datasets import ClickExample
-from sam2.image.core import LOW_RES_LIMIT
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.types import ImageFeatures, PromptBatch
+from sam2.modeling.types import LOW_RES_LIMIT, ImageFeatures, PromptBatch
 from sam2.utils.transforms import SAM2Transforms
 
 

@@ -10,11 +10,8 @@ from torch import Tensor
 
 from sam2.io.images import ImageLike, Scale, read_image
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.types import MaskCandidates, PromptBatch
+from sam2.modeling.types import LOW_RES_LIMIT, MaskCandidates, PromptBatch
 from sam2.utils.transforms import SAM2Transforms
-
-LOW_RES_LIMIT = 32.0
-"""Low-resolution logits are returned clamped to this, as officially: they are made to be fed back as a prompt."""
 
 MAX_ROWS, MAX_ROWS_CPU = 64, 16
 """Objects decoded at once at 1024 px: bounds memory where there are hundreds; a CPU gains nothing beyond a few."""

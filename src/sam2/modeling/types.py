@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LOW_RES_LIMIT = 32.0
+"""Low-resolution logits are clamped to this before users get them or they become a mask prompt, as officially."""
+
 
 def _check_rank(owner: str, name: str, value: Tensor | None, rank: int) -> None:
     if value is not None and value.ndim != rank:

@@ -14,13 +14,10 @@ from torch import Tensor
 
 from sam2.modeling.memory_selection import MemorySelection
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.types import ImageFeatures, MaskPrediction, MemoryContext, PromptBatch
+from sam2.modeling.types import LOW_RES_LIMIT, ImageFeatures, MaskPrediction, MemoryContext, PromptBatch
 from sam2.tracking.bank import MemoryBank
 from sam2.tracking.records import FrameOutput, FramePrompt
 from sam2.utils.masks import fill_holes
-
-PROMPT_LOGIT_LIMIT = 32.0
-"""Earlier logits are clamped to this before they become a mask prompt, as officially."""
 
 ROWS_AT_ONCE = 32
 """Objects in one pass at 1024 px: bounds the memory of attention and of masks at the model's input size."""
@@ -88,7 +85,7 @@ def predict_prompted(
     if prompt.mask is not None:
         mask = prompt.mask[None, None].to(model.device, torch.float32)
         return _finish(model, model.mask_as_prediction(features, mask))
-    logits = None if earlier is None else earlier.to(model.device).clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
+    logits = None if earlier is None else earlier.to(model.device).clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT)
     batch = prompt.as_batch(model.device, logits)
     embed = model.condition_on_nothing(features.embed) if context is None else model.fuse_memory(features, context)
     multimask = model.behaviour.proposes_several(batch.num_points, is_first=context is None)

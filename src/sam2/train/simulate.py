@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2.image.core import LOW_RES_LIMIT
-from sam2.modeling.types import PromptBatch
+from sam2.modeling.types import LOW_RES_LIMIT, PromptBatch
 
 PromptKind = Literal["box", "click", "mask"]
 POSITIVE, NEGATIVE = 1, 0

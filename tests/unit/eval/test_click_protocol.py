@@ -17,8 +17,7 @@ from sam2.eval.clicks import (
     tight_box,
 )
 from sam2.eval.datasets import ClickExample
-from sam2.image.core import LOW_RES_LIMIT
-from sam2.modeling.types import ImageFeatures, MaskCandidates
+from sam2.modeling.types import LOW_RES_LIMIT, ImageFeatures, MaskCandidates
 from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD
 
 HEIGHT, WIDTH = 48, 64

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sam2.image.core import LOW_RES_LIMIT
+from sam2.modeling.types import LOW_RES_LIMIT
 from sam2.train.simulate import (
     SimulationConfig,
     choose_kind,
