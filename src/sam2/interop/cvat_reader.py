@@ -1,6 +1,5 @@
 """Reading CVAT's XML 1.1, image by image and track by track, from files of other people: no entities, no DTD."""
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,13 +16,13 @@ from sam2.interop.files import video_path
 from sam2.interop.pictures import PictureFolder
 from sam2.interop.polygons import Polygon, polygons_to_mask
 from sam2.interop.rle import Rle, encode_mask, encode_runs, mask_edges, runs_to_mask, window_to_runs
+from sam2.interop.shapes import bounds, ellipse, rectangle, turned
 
 SCORE = "score"
 """The attribute that holds what CVAT has no place for."""
 
 _AREAS = ("mask", "polygon", "box", "ellipse")
 _NO_AREAS = ("polyline", "points", "cuboid", "skeleton", "tag")
-_CORNERS_OF_ELLIPSE = 128
 
 Size = tuple[int, int]
 
@@ -215,11 +214,7 @@ def _mask(known: Mapping[str, str], size: Size) -> Rle:
 
 def _box(known: Mapping[str, str]) -> Box:
     x0, y0, x1, y1 = (a_number(known, name) for name in ("xtl", "ytl", "xbr", "ybr"))
-    if not known.get("rotation"):
-        return x0, y0, x1, y1
-    corners = _turn(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), known)
-    (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
-    return left, top, right, bottom
+    return bounds(turned(rectangle((x0, y0, x1, y1)), _rotation(known), ((x0 + x1) / 2, (y0 + y1) / 2)))
 
 
 def _outline(shape: Element) -> Polygon:
@@ -229,13 +224,8 @@ def _outline(shape: Element) -> Polygon:
             raise ValueError("points must be x,y;x,y;...")
         return np.array([[a_number({"points": value}, "points") for value in pair] for pair in pairs])
     x, y, across, down = (a_number(shape.attrib, name) for name in ("cx", "cy", "rx", "ry"))
-    angles = np.linspace(0, 2 * np.pi, _CORNERS_OF_ELLIPSE, endpoint=False)
-    return _turn(np.stack((x + across * np.cos(angles), y + down * np.sin(angles)), 1), shape.attrib)
+    return ellipse((x, y), (across, down), _rotation(shape.attrib))
 
 
-def _turn(points: Polygon, known: Mapping[str, str]) -> Polygon:
-    """``points`` turned around their middle by ``rotation``, degrees clockwise."""
-    angle = math.radians(a_number(known, "rotation")) if known.get("rotation") else 0.0
-    middle = (points.min(0) + points.max(0)) / 2
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return (points - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle
+def _rotation(known: Mapping[str, str]) -> float:
+    return a_number(known, "rotation") if known.get("rotation") else 0.0
