@@ -80,7 +80,7 @@ def _draw_many(photo: Photo) -> np.ndarray:
     found = sorted(photo.found, key=lambda item: -item.best.area)
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
-        masks = [cv2.resize(item.best.mask().view(np.uint8), (width, height)) for item in some]
+        masks = [_resize(item.best.mask(), width, height) for item in some]
         ids = [item.object_id for item in some]
         canvas = draw_overlay(canvas, masks, ids=ids, dim=0.0, show_ids=False)
     return canvas
@@ -91,6 +91,11 @@ def _shrink(image: np.ndarray) -> np.ndarray:
     if scale == 1:
         return image.copy()
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _resize(mask: np.ndarray, width: int, height: int) -> np.ndarray:
+    columns = np.ascontiguousarray(mask.T).view(np.uint8)  # decoded masks lie in memory column by column
+    return cv2.resize(columns, (height, width), interpolation=cv2.INTER_NEAREST).T
 
 
 def _mask_names(stem: str, found: Found, asked: Asked) -> list[str]:
