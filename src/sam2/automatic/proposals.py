@@ -85,7 +85,9 @@ def propose(
     transforms = SAM2Transforms(model.image_size, settings.mask_threshold)
     prober = Prober(model, transforms, settings)
     boxes, layers = generate_crop_boxes(size, settings.crop_n_layers, settings.crop_overlap_ratio)
-    done, total = 0, sum(len(settings.grids[layer]) for layer in layers)
+    # an image of a few pixels has crops without any
+    places = [(box, layer) for box, layer in zip(boxes, layers, strict=True) if box[2] > box[0] and box[3] > box[1]]
+    done, total = 0, sum(len(settings.grids[layer]) for _, layer in places)
 
     def advance(clicks: int) -> None:
         nonlocal done
@@ -94,7 +96,7 @@ def propose(
             progress(done, total)
 
     crops = []
-    for (x0, y0, x1, y1), layer in zip(boxes, layers, strict=True):
+    for (x0, y0, x1, y1), layer in places:
         if layer == 0 and features is not None:
             encoded = features
         else:

@@ -187,7 +187,8 @@ class MaskDecoder(nn.Module):
             rows = (ious > min_iou).any(dim=1).nonzero().flatten()
             logits = image_tokens.new_full((n, self.num_mask_tokens, 4 * h, 4 * w), UNDRAWN)
             own_maps = tuple(level if len(level) == 1 else level[rows] for level in high_res)
-            logits[rows] = self._draw(image_tokens[rows], mask_tokens[rows], (own_maps[0], own_maps[1]))
+            if len(rows):
+                logits[rows] = self._draw(image_tokens[rows], mask_tokens[rows], (own_maps[0], own_maps[1]))
         return RawMasks(logits, ious, mask_tokens, self.pred_obj_score_head(hidden[:, 0]))
 
     def _draw(self, image_tokens: Tensor, mask_tokens: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
