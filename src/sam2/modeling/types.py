@@ -4,7 +4,8 @@ Frozen, slotted, and they check their own ranks, so that a wrong layout fails wh
 modules later. Axes: n objects, b images, m candidate masks, p points, c channels, h x w cells of the stride-16 grid.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -145,6 +146,18 @@ class MaskPrediction:
     def __post_init__(self) -> None:
         for name, rank in (("logits", 4), ("high_res_logits", 4), ("iou", 2), ("pointer", 2), ("object_score", 2)):
             _check_rank("MaskPrediction", name, getattr(self, name), rank)
+
+    def __getitem__(self, rows: slice) -> "MaskPrediction":
+        """The predictions of some of the objects."""
+        return MaskPrediction(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @staticmethod
+    def stack(parts: Sequence["MaskPrediction"]) -> "MaskPrediction":
+        """The objects of all ``parts``, of which there is at least one, in one record."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(MaskPrediction)]
+        return MaskPrediction(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def track(model: SAM2Base, features: ImageFeatures, jobs: Sequence[TrackJob]) ->
         for start in range(0, len(members), step):
             part = members[start : start + step]
             predicted = _predict(model, features, [jobs[i] for i in part])
-            waiting.update({index: take_row(predicted, row) for row, index in enumerate(part)})
+            waiting.update({index: predicted[row : row + 1] for row, index in enumerate(part)})
             # Masks at the input's size are large: few wait, unless all objects have to share the pixels.
             if len(waiting) >= step and not model.behaviour.non_overlap_masks_for_mem_enc:
                 remember()
@@ -127,20 +127,6 @@ def rows_at_once(image_size: int) -> int:
     return max(1, int(ROWS_AT_ONCE * (1024 / image_size) ** 2))
 
 
-def take_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
-    """One object of a prediction."""
-    rows = slice(row, row + 1)
-    return MaskPrediction(
-        logits=prediction.logits[rows],
-        high_res_logits=prediction.high_res_logits[rows],
-        iou=prediction.iou[rows],
-        pointer=prediction.pointer[rows],
-        object_score=prediction.object_score[rows],
-        candidates=prediction.candidates[rows],
-        candidate_ious=prediction.candidate_ious[rows],
-    )
-
-
 def _memory(bank: MemoryBank, frame: int) -> Tensor:
     memory = bank.memory_of(frame).memory
     assert memory is not None  # memory_of raises otherwise
@@ -175,31 +161,12 @@ def _remember(
         step = len(members) if exclusive else rows_at_once(model.image_size)
         for start in range(0, len(members), step):
             part = members[start : start + step]
-            stacked = stack_rows([predictions[i] for i in part])
+            stacked = MaskPrediction.stack([predictions[i] for i in part])
             memory = model.encode_memory(features[row : row + 1], stacked, prompted=False)
             for position, index in enumerate(part):
                 finished = _finish(model, predictions[index])
                 outputs[index] = finished.with_memory(memory.features[position : position + 1])
     return [output for output in outputs if output is not None]
-
-
-def stack_rows(predictions: Sequence[MaskPrediction]) -> MaskPrediction:
-    """Predictions of one object each as one of many."""
-    if len(predictions) == 1:
-        return predictions[0]
-
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(prediction, name) for prediction in predictions])
-
-    return MaskPrediction(
-        logits=joined("logits"),
-        high_res_logits=joined("high_res_logits"),
-        iou=joined("iou"),
-        pointer=joined("pointer"),
-        object_score=joined("object_score"),
-        candidates=joined("candidates"),
-        candidate_ious=joined("candidate_ious"),
-    )
 
 
 def _finish(model: SAM2Base, prediction: MaskPrediction) -> FrameOutput:
