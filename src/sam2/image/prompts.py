@@ -12,10 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sam2.modeling.types import PromptBatch
-from sam2.utils.prompt_checks import check_boxes, check_labels, check_masks, check_points
+from sam2.utils.prompt_checks import BOX_LABELS, check_boxes, check_labels, check_masks, check_points
 from sam2.utils.transforms import SAM2Transforms
-
-BOX_LABELS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

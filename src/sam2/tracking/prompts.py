@@ -8,9 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from sam2.tracking.records import FramePrompt
-from sam2.utils.prompt_checks import check_boxes, check_labels, check_points, to_tensor
-
-_BOX_LABELS = (2, 3)
+from sam2.utils.prompt_checks import BOX_LABELS, check_boxes, check_labels, check_points, to_tensor
 
 
 def read_points(
@@ -46,7 +44,7 @@ def read_points(
         if len(corners) != 1:
             raise ValueError(f"box must be of one object, shape [4], got {len(corners)} boxes")
         parts.append(corners.reshape(2, 2))
-        kinds.append(torch.tensor(_BOX_LABELS, dtype=torch.int32))
+        kinds.append(torch.tensor(BOX_LABELS, dtype=torch.int32))
     if points is not None:
         coords = check_points(points, "points")
         if len(coords) != 1:

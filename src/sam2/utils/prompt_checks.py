@@ -10,6 +10,9 @@ from torch import Tensor
 KNOWN_LABELS = (-1, 0, 1, 2, 3)
 """Not a point, background, foreground, top-left and bottom-right corner of a box."""
 
+BOX_LABELS = (2, 3)
+"""Of the two corners that a box is to the model."""
+
 MASK_LOGIT = 10.0
 """The logit that a bool mask prompt stands for; officially it would be read as logits 0 and 1, i.e. 'undecided'."""
 
