@@ -13,6 +13,7 @@ from sam2.tracking.prompts import read_mask, read_points
 from sam2.tracking.records import FrameOutput, FramePrompt
 from sam2.tracking.results import FrameResult
 from sam2.tracking.state import SessionOptions, SessionState
+from sam2.tracking.stepping import step_together
 
 __all__ = ["SessionOptions", "VideoSession"]
 
@@ -181,8 +182,6 @@ class VideoSession(SessionState):
             RuntimeError: the session has a video.
             ValueError: the frame cannot be used, or has another size; the session is as it was.
         """
-        from sam2.tracking.stepping import step_together
-
         return step_together([self], [frame])[0]
 
     # ------------------------------------------------------------------ small steps
