@@ -66,7 +66,7 @@ class MemoryBank:
 
     def memory_of(self, frame: int) -> FrameOutput:
         """The output of a frame that a policy chose, with its memory; ``KeyError`` if it is gone."""
-        found = self.prompted.get(frame) or self.recent.get(frame)
+        found = self._here(frame)
         if found is None or found.memory is None:
             found = self._recalled(frame, with_memory=True)
         if found is None or found.memory is None:
@@ -75,7 +75,7 @@ class MemoryBank:
 
     def pointer_of(self, frame: int) -> FrameOutput:
         """The output of a frame whose pointer or scores are wanted; its memory may be gone. ``KeyError`` as above."""
-        found = self.prompted.get(frame) or self.recent.get(frame) or self._recalled(frame, with_memory=False)
+        found = self._here(frame) or self._recalled(frame, with_memory=False)
         if found is None:
             raise KeyError(f"frame {frame} is not in memory any more")
         return found
@@ -89,8 +89,11 @@ class MemoryBank:
         memories = tuple((frame, slot) for frame, slot in selection.memories if self._has_memory(frame))
         return replace(selection, memories=memories)
 
+    def _here(self, frame: int) -> FrameOutput | None:
+        return self.prompted.get(frame) or self.recent.get(frame)
+
     def _has_memory(self, frame: int) -> bool:
-        found = self.prompted.get(frame) or self.recent.get(frame)
+        found = self._here(frame)
         return (found is not None and found.memory is not None) or (self._known is not None and self._known(frame))
 
     def _recalled(self, frame: int, *, with_memory: bool) -> FrameOutput | None:
