@@ -114,7 +114,7 @@ def _go(
                 ready = {t.obj_id: pending.get(t.obj_id, frame) for t in tracks if (t.obj_id, frame) in pending}
             rest = [track for track in tracks if track.obj_id not in ready]
             work = Work(session, frame, rest, reverse, same_direction_only=plan.own_pass_only)
-            needed = len(work.known()) < len(rest)
+            needed = len(work.known) < len(rest)
             (outputs,) = advance([work], [session.features.get(frame, image) if needed else None])
             outputs.update(ready)
             yield frame, {track.obj_id: outputs[track.obj_id] for track in tracks}

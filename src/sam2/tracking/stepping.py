@@ -1,7 +1,7 @@
 """One frame of one session, or of several that share a model, in as few passes as possible."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +27,7 @@ class Work:
     Attributes:
         tracks: the objects in question.
         same_direction_only: memories that a pass in the other direction left are not read.
+        known: outputs that need no model: of prompted objects, and of those (None) whose first prompt is still to come.
     """
 
     session: "VideoSession"
@@ -34,25 +35,24 @@ class Work:
     tracks: Sequence[ObjectTrack]
     reverse: bool = False
     same_direction_only: bool = False
+    known: Outputs = field(init=False)
 
-    def known(self) -> Outputs:
-        """Outputs that need no model: of prompted objects, and of those (None) whose first prompt is still to come."""
-        outputs: Outputs = {}
+    def __post_init__(self) -> None:
+        self.known = {}
         early = self.session.model.behaviour.track_before_first_prompt
         for track in self.tracks:
             if self.frame in track.bank.prompted:
-                outputs[track.obj_id] = track.bank.prompted[self.frame]
+                self.known[track.obj_id] = track.bank.prompted[self.frame]
             # Without any prompt: they were taken back while the pass went on.
             elif not track.bank.prompted or (not early and track.starts_after(self.frame, reverse=self.reverse)):
-                outputs[track.obj_id] = None
-        return outputs
+                self.known[track.obj_id] = None
 
-    def selections(self, known: Outputs) -> list[tuple[ObjectTrack, MemorySelection]]:
+    def selections(self) -> list[tuple[ObjectTrack, MemorySelection]]:
         """The objects that are to be tracked, and what they read."""
         session = self.session
         chosen: list[tuple[ObjectTrack, MemorySelection]] = []
         for track in self.tracks:
-            if track.obj_id not in known:
+            if track.obj_id not in self.known:
                 selection = session.select(
                     track, self.frame, reverse=self.reverse, same_direction_only=self.same_direction_only
                 )
@@ -67,8 +67,8 @@ def advance(works: Sequence[Work], features: Sequence[ImageFeatures | None]) -> 
     Args:
         features: of each work's frame; None where nothing is to be tracked.
     """
-    results = [work.known() for work in works]
-    chosen = [work.selections(known) for work, known in zip(works, results, strict=True)]
+    results = [dict(work.known) for work in works]
+    chosen = [work.selections() for work in works]
     rows = [row for row, selections in enumerate(chosen) if selections]
     if rows:
         stacked = _stack([features[row] for row in rows])
