@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from sam2.modeling.build import build_model
-from sam2.modeling.config import PRESETS
 from sam2.train import loop
 from sam2.train.config import TrainConfig
-from sam2.train.data.pack import open_packed, pack
+from sam2.train.data.pack import open_packed
 from sam2.train.export_nano import export_weights
 from sam2.train.loop import is_over, read_weights, resume, save, start, train
 from sam2.train.optim import IMAGE_PARTS
@@ -34,22 +33,7 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def small_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "small", miniature.SMALL)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("joint")
-    pack(miniature.records(folder / "photos", 8), folder / "cache")
-    return folder / "cache"
-
-
-@pytest.fixture(scope="module")
-def weights():
-    torch.manual_seed(0)
-    return build_model(miniature.SMALL).state_dict()
+pytestmark = pytest.mark.usefixtures("small_preset")
 
 
 def test_steps_on_clips_are_spread_evenly():

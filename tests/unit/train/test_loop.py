@@ -10,17 +10,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import miniature
 import pytest
 import torch
 
 import sam2
 from sam2.checkpoints import read_checkpoint
 from sam2.modeling.build import build_model
-from sam2.modeling.config import NANO, PRESETS
+from sam2.modeling.config import NANO
 from sam2.train import loop
 from sam2.train.config import TrainConfig
-from sam2.train.data.pack import open_packed, pack
+from sam2.train.data.pack import open_packed
 from sam2.train.export_nano import export_weights
 from sam2.train.launch import run_together
 from sam2.train.log import RunLog
@@ -31,23 +30,7 @@ CONFIG = TrainConfig(
     model="small", steps=4, sizes=((256, 1.0),), batch_size=2, masks=2, workers=0, validation_objects=1
 )
 
-
-@pytest.fixture(autouse=True)
-def small_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "small", miniature.SMALL)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loop")
-    pack(miniature.records(folder / "photos", 8), folder / "cache")
-    return folder / "cache"
-
-
-@pytest.fixture(scope="module")
-def weights():
-    torch.manual_seed(0)
-    return build_model(miniature.SMALL).state_dict()
+pytestmark = pytest.mark.usefixtures("small_preset")
 
 
 @pytest.fixture
