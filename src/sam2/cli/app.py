@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sam2.cli.convert import convert
 from sam2.cli.doctor import doctor
 from sam2.cli.evaluate import app as evaluate_app
 from sam2.cli.image import image
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(image)
 app.command()(video)
 app.command()(camera)
+app.command()(convert)
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="eval")
 app.command()(doctor)

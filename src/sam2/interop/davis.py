@@ -246,14 +246,14 @@ def _read_video(files: Sequence[Path], record: Mapping[str, Any], name: str) -> 
 def _objects(labels: Labels, record: Mapping[str, Any], *, tracked: bool) -> tuple[ObjectAnnotation, ...]:
     classes: Mapping[str, str] = record.get("classes", {})
     moved: Mapping[str, int] = record.get("track_ids", {})
-    return tuple(
-        ObjectAnnotation.from_rle(
-            rle,
-            label=classes.get(str(number)) or DEFAULT_LABEL,
-            track_id=int(moved.get(str(number), number)) if tracked else None,
-        )
-        for number, rle in labels_to_rles(labels).items()
-    )
+    found: list[ObjectAnnotation] = []
+    for number, rle in labels_to_rles(labels).items():
+        label = classes.get(str(number))
+        track = int(moved.get(str(number), number)) if tracked else None
+        # in pictures that others have made, numbers may well be classes
+        known = {} if tracked or label is not None else {"number": number}
+        found.append(ObjectAnnotation.from_rle(rle, label=label or DEFAULT_LABEL, track_id=track, attributes=known))
+    return tuple(found)
 
 
 def labels_to_rles(labels: Labels) -> dict[int, Rle]:

@@ -104,7 +104,14 @@ def open_writers(names: str | Iterable[str], output: Path, *, labels: Sequence[s
     formats = {known.name: known for known in (find_format(name) for name in listed if name.strip())}
     if not formats:
         raise ValueError(f"no format is named; there are {', '.join(FORMATS)}")
-    return _Writers([_open_writer(known, Path(output), labels) for known in formats.values()])
+    writers = _Writers()
+    try:
+        for known in formats.values():
+            writers.append(getattr(_module(known), known.writer)(Path(output), labels=labels, **known.options))
+    except BaseException:
+        writers.discard()
+        raise
+    return writers
 
 
 def read_annotations(path: Path, format: str | None = None, *, images: Path | None = None) -> Annotations:
@@ -129,28 +136,21 @@ def read_annotations(path: Path, format: str | None = None, *, images: Path | No
     return reader(path, images=None if images is None else Path(images))
 
 
-def _open_writer(known: Format, output: Path, labels: Sequence[str]) -> AnnotationWriter:
-    return getattr(_module(known), known.writer)(output, labels=labels, **known.options)
-
-
 def _module(known: Format) -> Any:
     return import_module(f"sam2.interop.{known.module}")
 
 
-class _Writers:
+class _Writers(list[AnnotationWriter]):
     """Several writers that are fed and finished together."""
 
-    def __init__(self, writers: list[AnnotationWriter]) -> None:
-        self._writers = writers
-
     def add(self, image: AnnotatedImage) -> None:
-        for writer in self._writers:
+        for writer in self:
             writer.add(image)
 
     def close(self) -> list[Path]:
         written: list[Path] = []
         try:
-            for writer in self._writers:
+            for writer in self:
                 written += writer.close()
         except BaseException:
             self.discard()
@@ -158,5 +158,5 @@ class _Writers:
         return written
 
     def discard(self) -> None:
-        for writer in self._writers:
+        for writer in self:
             writer.discard()

@@ -8,7 +8,8 @@ from sam2.interop.files import read_json
 _PNG = b"\x89PNG"
 _HIDDEN = "."
 
-UNKNOWN = "--from FORMAT says what it is"
+_LOOKED_AT = 8
+"""Files of a kind in a folder that are looked at: a data set may have a million."""
 
 
 def detect_format(path: Path) -> str:
@@ -21,7 +22,7 @@ def detect_format(path: Path) -> str:
     if found is None:
         raise ValueError(
             f"{path} is no annotation format that is known here (coco, yolo, davis, sa1b, sav, cvat, label-studio, "
-            f"labelme, geojson); {UNKNOWN}"
+            "labelme, geojson)"
         )
     return found
 
@@ -31,23 +32,26 @@ def _of_folder(folder: Path) -> str | None:
         return "yolo"
     if (folder / "Annotations").is_dir():
         return "davis"
-    # one file of a kind speaks for all of them: a data set may have a million
-    kinds = {file.suffix.lower(): file for file in _files(folder)}
-    found = {_of_file(file) for suffix, file in kinds.items() if suffix in (".json", ".geojson", ".xml", ".txt")}
-    found.discard(None)
-    if not found and ".png" in kinds:
+    files = _files(folder)
+    found: dict[str, None] = {}
+    for suffix in (".json", ".geojson", ".xml", ".txt"):
+        for file in [file for file in files if file.suffix.lower() == suffix][:_LOOKED_AT]:
+            kind = _of_file(file)
+            if kind is not None:
+                found[kind] = None
+    if not found and any(file.suffix.lower() == ".png" for file in files):
         return "davis"
     if len(found) > 1:
-        raise ValueError(f"{folder} holds several formats ({', '.join(sorted(map(str, found)))}): name one file of it")
+        raise ValueError(f"{folder} holds several formats ({', '.join(found)}): name one file of it")
     if found:
-        return found.pop()
+        return next(iter(found))
     folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(_HIDDEN))
     return next((_of_folder(entry) for entry in folders), None)
 
 
 def _files(folder: Path) -> list[Path]:
     files = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_HIDDEN)]
-    return sorted(files, reverse=True)
+    return sorted(files)
 
 
 def _of_file(path: Path) -> str | None:
