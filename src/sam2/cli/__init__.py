@@ -4,7 +4,5 @@
 def main() -> int:
     """Run ``sam2`` on the arguments of the process; the exit status."""
     from sam2.cli.errors import run
-    from sam2.utils.allocator import keep_freed_memory
 
-    keep_freed_memory()
     return run()

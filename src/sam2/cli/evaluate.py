@@ -50,12 +50,12 @@ def clicks(
         raise ValueError("--dataset must name at least one data set")
     _check_folders(data, json_path)
 
-    import sam2
+    from sam2.cli.loading import load_model
     from sam2.eval.clicks import evaluate_clicks
     from sam2.eval.datasets import open_dataset
 
     examples = {name: open_dataset(name, data, frame_step=frame_step) for name in names}
-    loaded = sam2.load(model, device=device, dtype=dtype)
+    loaded = load_model(model, device=device, dtype=dtype)
     setup = {
         "model": model,
         "device": str(loaded.device),
@@ -99,12 +99,12 @@ def vos(
         raise ValueError("--clips must name at least one clip")
     _check_folders(data, json_path)
 
-    import sam2
+    from sam2.cli.loading import load_model
     from sam2.eval.vos import VosScores, open_vos, track_clip
     from sam2.sam2_video_predictor import SAM2VideoPredictor
 
     found = open_vos(data, clips=names)
-    loaded = SAM2VideoPredictor(sam2.load(model, device=device, dtype=dtype))
+    loaded = SAM2VideoPredictor(load_model(model, device=device, dtype=dtype))
     setup = {"model": model, "device": str(loaded.device), "dtype": str(loaded.compute_dtype).removeprefix("torch.")}
     typer.echo(f"{model} on {setup['device']}, {setup['dtype']}: J and F from the mask of the first frame")
     typer.echo(_row(["clip", "object", "frames", "J&F", "J", "F"]))

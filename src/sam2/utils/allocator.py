@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 512 MB of freed memory, for the next frame; whether that could be arranged.
 
     By default glibc gives large maps back to the system and gets them anew, zeroed page by page, on each frame: of
-    nano's frames on CPUs that is a quarter of the time. The command line calls this when it starts. In a program of
-    your own it is yours to call, once, as it holds for the whole process; elsewhere than on Linux it does nothing.
+    nano's frames on CPUs that is a quarter of the time. The command line calls this when it loads a model. In a program
+    of your own it is yours to call, once, as it holds for the whole process; elsewhere than on Linux it does nothing.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

@@ -159,13 +159,13 @@ def _todo(journal: PhotoJournal, paths: Sequence[Path]) -> list[tuple[Path, str]
 
 def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str]], tally: Tally) -> None:
     """Photo after photo; what goes wrong with one does not stop the others."""
-    import sam2
     from sam2.cli.image.results import Photo, write_photo
     from sam2.cli.image.segment import make_segmenter
+    from sam2.cli.loading import load_model
     from sam2.io.images import read_image
 
     boxes = None if asked.boxes is None else _read_boxes(asked.boxes, asked, [path for path, _ in todo])
-    model = sam2.load(asked.model, device=asked.device, dtype=asked.dtype)
+    model = load_model(asked.model, device=asked.device, dtype=asked.dtype)
     segmenter = make_segmenter(model, asked, boxes=boxes, alone=tally.total == 1)
 
     def do(path: Path, stem: str) -> None:

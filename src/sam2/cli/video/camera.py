@@ -71,12 +71,12 @@ def camera(
         prepare_folder(output.parent)
     screen = Window("sam2 camera") if window else None
     try:
-        import sam2
+        from sam2.cli.loading import load_model
         from sam2.sam2_video_predictor import SAM2VideoPredictor
         from sam2.tracking import VideoSession
 
         frames, is_camera = open_source(source)
-        session = VideoSession(SAM2VideoPredictor(sam2.load(model, device=device, dtype=dtype)))
+        session = VideoSession(SAM2VideoPredictor(load_model(model, device=device, dtype=dtype)))
         live = Live(
             session=session,
             prompts=prompts,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import sam2
 from sam2.cli.errors import say
+from sam2.cli.loading import load_model
 from sam2.cli.masks import check_size, read_mask_file
 from sam2.cli.prompts import strays
 from sam2.cli.video.journal import Journal
@@ -157,7 +157,7 @@ def _prepare(asked: Asked, frames: PeekedFrames, journal: Journal, *, device: st
     header = journal.header
     prompts = prompts_of(header["prompts"], name=str(journal.path), folder=journal.path.parent)
     legs = plan_legs(prompts, Span(header["direction"], header["start"], header["end"]), frames.num_frames)
-    model = SAM2VideoPredictor(sam2.load(header["model"], device=device, dtype=dtype))  # fills small holes
+    model = SAM2VideoPredictor(load_model(header["model"], device=device, dtype=dtype))  # fills small holes
     session = VideoSession(model, frames)
     work = work_folder(asked.output, asked.stem)
     rows = load_state(session, work, len(journal)) if len(journal) else 0
