@@ -16,6 +16,7 @@ from sam2.interop.annotations import AnnotatedImage, Box, ObjectAnnotation, Vide
 from sam2.interop.cvat_reader import SCORE, read_cvat
 from sam2.interop.files import Draft, DraftFolder, video_path
 from sam2.interop.polygons import Polygon, join_polygons, mask_to_polygons
+from sam2.interop.ranges import ranges_text
 from sam2.interop.rle import Rle, decode_mask, mask_edges, mask_to_runs
 
 __all__ = ["CvatWriter", "read_cvat"]
@@ -140,7 +141,7 @@ class _Tracks:
         task = {"name": info.name, "size": size, "mode": "interpolation", **_range(size)}
         top = max((track for track, _ in self._tracks), default=-1)
         with self.file, Draft(path) as draft:
-            draft.write(_header(task, labels, info))
+            draft.write(_header(task, labels, info, ranges_text(frames)))
             for (track, kind), (label, source, places) in self._tracks.items():
                 number = track if track >= 0 else top - track  # those without a number come after all others
                 draft.write(f"  <track{_attributes({'id': number, 'label': label, 'source': source})}>\n")
@@ -230,7 +231,7 @@ def _range(size: int) -> _Attributes:
     return {"start_frame": 0, "stop_frame": max(size - 1, 0)}
 
 
-def _header(task: _Attributes, labels: Sequence[str], video: VideoInfo | None = None) -> str:
+def _header(task: _Attributes, labels: Sequence[str], video: VideoInfo | None = None, frames: str = "") -> str:
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", "  <meta>"]
     lines += ["    <task>", *(f"      <{name}>{_text(value)}</{name}>" for name, value in task.items())]
     lines += ["      <overlap>0</overlap>", "      <labels>", *map(_label, labels), "      </labels>"]
@@ -238,7 +239,11 @@ def _header(task: _Attributes, labels: Sequence[str], video: VideoInfo | None = 
         lines.append(f"      <source>{_text(video.name)}</source>")
         size = f"<width>{video.width}</width><height>{video.height}</height>"
         lines.append(f"      <original_size>{size}</original_size>")
-    return "\n".join([*lines, "    </task>", "  </meta>"]) + "\n"
+    lines.append("    </task>")
+    if video is not None:  # what CVAT does not keep, and passes over
+        rate = "" if video.fps is None else f"<fps>{video.fps}</fps>"
+        lines.append(f"    <sam2>{rate}<frames>{frames}</frames></sam2>")
+    return "\n".join([*lines, "  </meta>"]) + "\n"
 
 
 def _label(name: str) -> str:

@@ -15,6 +15,7 @@ from sam2.interop.fields import a_number, a_text, an_int, within
 from sam2.interop.files import video_path
 from sam2.interop.pictures import PictureFolder
 from sam2.interop.polygons import Polygon, polygons_to_mask
+from sam2.interop.ranges import parse_ranges
 from sam2.interop.rle import Rle, encode_mask, encode_runs, mask_edges, runs_to_mask, window_to_runs
 from sam2.interop.shapes import bounds, ellipse, rectangle, turned
 
@@ -31,7 +32,7 @@ def read_cvat(path: Path, *, images: Path | None = None) -> Annotations:
     """Read a file of CVAT, of images or tracks, or all in a folder.
 
     Masks, polygons, boxes and ellipses become objects; a warning counts what has no area: points, lines, tags.
-    Of a video, frames are read in which a track has a shape, or ends.
+    Of a video, frames are read in which a track has a shape, or ends, and all that our own files name.
 
     Args:
         path: file or folder.
@@ -111,6 +112,8 @@ class _Document:
     name: str = ""
     length: int | None = None
     size: Size | None = None
+    fps: float | None = None
+    annotated: list[int] | None = None
 
     def take(self, element: Element) -> None:
         """Read an element directly below ``annotations``."""
@@ -125,13 +128,16 @@ class _Document:
 
     def finish(self) -> list[AnnotatedImage]:
         """All images, and all frames in order."""
-        if not self.frames and not self.ends:
+        if not self.frames and not self.annotated:
             return self.images
         height, width = self._video_size()
-        video = VideoInfo(self.name or self.stem, width, height, self.length)
-        # an end after all shapes is only there so that CVAT does not go on with the last of them
-        last = max(self.frames, default=-1)
-        for frame in sorted({*self.frames, *(end for end in self.ends if end < last)}):
+        video = VideoInfo(self.name or self.stem, width, height, self.length, self.fps)
+        annotated = self.annotated
+        if annotated is None:
+            # an end after all shapes is only there so that CVAT does not go on with the last of them
+            last = max(self.frames)
+            annotated = [end for end in self.ends if end < last]
+        for frame in sorted({*self.frames, *annotated}):
             name = f"{video_path(video.name)}/{frame:05d}.jpg"
             with within(f"frame {frame}"):
                 objects = tuple(self.frames.get(frame, ()))
@@ -142,6 +148,12 @@ class _Document:
         self.labels += [
             name.text for label in meta.iter("label") if (name := label.find("name")) is not None and name.text
         ]
+        own = meta.find("sam2")
+        if own is not None:
+            with within("meta/sam2"):
+                known = {child.tag: (child.text or "").strip() for child in own}
+                self.fps = a_number(known, "fps") if known.get("fps") else None
+                self.annotated = parse_ranges(known.get("frames", ""))
         task = next((found for kind in ("task", "job") if (found := meta.find(kind)) is not None), None)
         if task is None:
             return

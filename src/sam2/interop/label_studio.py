@@ -18,6 +18,7 @@ from sam2.interop.annotations import AnnotatedImage, Box, ObjectAnnotation, Vide
 from sam2.interop.brush_rle import encode_brush
 from sam2.interop.files import Draft, DraftFolder, json_text
 from sam2.interop.label_studio_reader import LOCAL_FILES, read_label_studio
+from sam2.interop.ranges import ranges_text
 
 __all__ = ["LabelStudioWriter", "read_label_studio"]
 
@@ -185,7 +186,11 @@ class _Tracks:
         """The task of the video as pieces of JSON."""
         info = self.info
         data = {"video": address, "name": info.name, "width": info.width, "height": info.height}
-        data |= {"fps": self._fps, "num_frames": info.num_frames, "frames": _ranges(self._frames)}
+        data |= {
+            "fps": self._fps,
+            "num_frames": info.num_frames,
+            "frames": ranges_text(frame + 1 for frame in self._frames),
+        }
         made, head = ("predictions", {"model_version": MODEL_VERSION}) if self._scores else ("annotations", {})
         yield json_text({"data": data})[:-1] + f',"{made}":[{json_text({**head, "result": []})[:-2]}'
         with self.file:
@@ -223,25 +228,6 @@ class _Tracks:
         for place in places:
             self.file.seek(place)
             yield json.loads(self.file.readline())
-
-
-def _ranges(frames: "array[int]") -> str:
-    """Ascending numbers from 1 as in ``1-20,25``."""
-    parts: list[str] = []
-    first = last = None
-    for frame in frames:
-        if first is None or last is None or frame != last + 1:
-            if first is not None:
-                parts.append(_range(first, last or first))
-            first = frame
-        last = frame
-    if first is not None:
-        parts.append(_range(first, last or first))
-    return ",".join(parts)
-
-
-def _range(first: int, last: int) -> str:
-    return f"{first + 1}" if first == last else f"{first + 1}-{last + 1}"
 
 
 def _image_config(labels: Sequence[str]) -> str:

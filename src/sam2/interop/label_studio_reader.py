@@ -29,6 +29,7 @@ from sam2.interop.fields import (
 from sam2.interop.files import read_json, video_path
 from sam2.interop.pictures import PictureFolder
 from sam2.interop.polygons import Polygon, check_polygon, polygons_to_mask
+from sam2.interop.ranges import parse_ranges
 from sam2.interop.rle import Rle, check_rle, encode_mask, mask_edges
 from sam2.interop.shapes import bounds, ellipse, rectangle, turned
 
@@ -112,7 +113,10 @@ class _Reader:
         self.left_out.update(kind for result in results if (kind := _kind(result)) not in ("videorectangle", "labels"))
         labels = _labels(results)
         frames: dict[int, list[ObjectAnnotation]] = {}
-        annotated = _annotated(a_text(data, "frames")) if data.get("frames") else None
+        annotated: set[int] | None = None
+        if data.get("frames"):
+            with within("frames"):
+                annotated = {number - 1 for number in parse_ranges(a_text(data, "frames"))}
         for frame in annotated or ():
             frames[frame] = []
         taken = {number for result in tracks if (number := _track_id(result)) is not None}
@@ -246,17 +250,6 @@ def _pixels(percent: Polygon, size: Size) -> Polygon:
 
 def _track_id(result: Record) -> int | None:
     return maybe_int(_meta(result), "track_id")
-
-
-def _annotated(text: str) -> set[int]:
-    """Frames from 0, of ``1-20,25``."""
-    found: set[int] = set()
-    for part in text.split(","):
-        ends = part.split("-")
-        if not all(end.isdecimal() for end in ends) or len(ends) > 2 or int(ends[0]) < 1:
-            raise ValueError(f"frames must be as in 1-20,25, got {text!r}")
-        found.update(range(int(ends[0]) - 1, int(ends[-1])))
-    return found
 
 
 def _track(result: Record, info: VideoInfo, label: str, track: int) -> Iterator[tuple[int, ObjectAnnotation]]:

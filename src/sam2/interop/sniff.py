@@ -11,6 +11,8 @@ _HIDDEN = "."
 _LOOKED_AT = 8
 """Files of a kind in a folder that are looked at: a data set may have a million."""
 
+_DEEPEST = 4
+
 
 def detect_format(path: Path) -> str:
     """Name of the format of a file, or of the files in a folder.
@@ -27,7 +29,7 @@ def detect_format(path: Path) -> str:
     return found
 
 
-def _of_folder(folder: Path) -> str | None:
+def _of_folder(folder: Path, depth: int = 0) -> str | None:
     if (folder / "data.yaml").is_file() or (folder / "labels").is_dir():
         return "yolo"
     if (folder / "Annotations").is_dir():
@@ -43,10 +45,10 @@ def _of_folder(folder: Path) -> str | None:
         return "davis"
     if len(found) > 1:
         raise ValueError(f"{folder} holds several formats ({', '.join(found)}): name one file of it")
-    if found:
-        return next(iter(found))
+    if found or depth == _DEEPEST:
+        return next(iter(found), None)
     folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(_HIDDEN))
-    return next((_of_folder(entry) for entry in folders), None)
+    return next((kind for entry in folders if (kind := _of_folder(entry, depth + 1)) is not None), None)
 
 
 def _files(folder: Path) -> list[Path]:
