@@ -103,8 +103,8 @@ def _mask_shape(mask: Mask) -> dict[str, Any]:
 def read_labelme(path: Path, *, images: Path | None = None) -> Annotations:
     """Read a file, or all of a folder and the folders in it.
 
-    Polygons, masks, circles and rotated rectangles become masks, rectangles boxes; points and lines are left out. Shapes
-    of one class and ``group_id`` are one object.
+    Polygons, masks, circles and rotated rectangles become masks, rectangles boxes; points and lines are left out.
+    Shapes of one class and ``group_id`` are one object.
 
     Args:
         path: file or folder.
