@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -70,6 +71,15 @@ def paint(picture: np.ndarray, window: Window, colour: Colour, opacity: np.ndarr
     """Blend ``colour`` into ``window`` of ``picture`` (uint8, changed in place) by ``opacity`` [h, w] in 0..1."""
     where = opacity > 1 / 512
     blend(picture, window, where, ((colour, opacity[where]),))
+
+
+def signed_distance(inside: np.ndarray) -> np.ndarray:
+    """Distance in pixels to the edge of a mask [h, w] uint8 0/1: positive within; the picture's border is no edge."""
+    if inside.all():
+        return np.full(inside.shape, 1e4, dtype=np.float32)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.where(inside > 0, within - 0.5, 0.5 - beyond).astype(np.float32)
 
 
 def disk(window: Window, centre: tuple[float, float], radius: float) -> np.ndarray:

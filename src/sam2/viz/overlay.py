@@ -9,7 +9,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sam2.viz.canvas import Window, blend, cover, disk, paint, rounded_box, text_size, write
+from sam2.viz.canvas import (
+    Window,
+    blend,
+    cover,
+    disk,
+    paint,
+    rounded_box,
+    signed_distance,
+    text_size,
+    write,
+)
 from sam2.viz.palette import INK, NEGATIVE, POSITIVE, WHITE, Colour, object_colour, text_colour
 
 
@@ -33,7 +43,7 @@ class DrawnPrompts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Object:
+class OutlinedObject:
     """One mask on the way to the picture: ``depth`` is the signed distance to its edge inside ``window``."""
 
     object_id: int
@@ -70,7 +80,7 @@ def draw_overlay(
     Raises:
         ValueError: wrong shape or dtype, or lists of different lengths.
     """
-    masks = _check(image, masks)
+    masks = check_picture(image, masks)
     ids = list(range(1, len(masks) + 1)) if ids is None else list(ids)
     prompts = [DrawnPrompts()] * len(masks) if prompts is None else list(prompts)
     for name, given in (("ids", ids), ("prompts", prompts)):
@@ -81,13 +91,13 @@ def draw_overlay(
             raise ValueError(f"{name} must be in 0..1, got {share}")
 
     unit = stroke_unit(image)
-    objects = [found for id_, mask in zip(ids, masks, strict=True) if (found := _locate(mask, id_, unit)) is not None]
+    objects = [found for id_, mask in zip(ids, masks, strict=True) if (found := locate(mask, id_, unit)) is not None]
     objects.sort(key=lambda found: -found.area)  # small objects on top of large ones
     canvas = _step_back(image, masks, dim if objects else 0.0)
     for found in objects:
         _draw_tint(canvas, found, tint, unit)
     for found in objects:
-        _draw_outline(canvas, found, unit)
+        draw_outline(canvas, found, unit)
     for id_, prompt in zip(ids, prompts, strict=True):
         if prompt.box is not None:
             _draw_box(canvas, prompt.box, object_colour(id_), unit)
@@ -124,7 +134,8 @@ def draw_point(picture: np.ndarray, point: tuple[float, float], *, positive: boo
     paint(picture, window, WHITE, sign)
 
 
-def _check(image: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+def check_picture(image: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """The masks as [h, w] bool. ``ValueError`` if the image is not [h, w, 3] uint8 or a mask has another size."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         shape = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"image must be a uint8 array of shape [h, w, 3], got {shape}")
@@ -135,7 +146,7 @@ def _check(image: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray) -> list[
     return checked
 
 
-def _locate(mask: np.ndarray, object_id: int, unit: float) -> _Object | None:
+def locate(mask: np.ndarray, object_id: int, unit: float) -> OutlinedObject | None:
     """The object's window and the distance to its edge; None for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -143,19 +154,10 @@ def _locate(mask: np.ndarray, object_id: int, unit: float) -> _Object | None:
     window = Window.around((columns[0], rows[0], columns[-1], rows[-1]), 8 * unit + 4, mask)
     assert window is not None
     inside = mask[window.slices].astype(np.uint8)
-    depth = _signed_distance(inside)
+    depth = signed_distance(inside)
     # Smoothing the distance, not the mask, turns the pixel staircase into a clean line and keeps thin parts alive.
     cv2.GaussianBlur(depth, (0, 0), 0.7 * unit, dst=depth)
-    return _Object(object_id, object_colour(object_id), int(inside.sum()), window, depth)
-
-
-def _signed_distance(inside: np.ndarray) -> np.ndarray:
-    """Distance in pixels to the edge of a 0/1 mask: positive within, no edge along the border of the picture."""
-    if inside.all():
-        return np.full(inside.shape, 1e4, dtype=np.float32)
-    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.where(inside > 0, within - 0.5, 0.5 - beyond).astype(np.float32)
+    return OutlinedObject(object_id, object_colour(object_id), int(inside.sum()), window, depth)
 
 
 def _step_back(image: np.ndarray, masks: list[np.ndarray], dim: float) -> np.ndarray:
@@ -168,7 +170,7 @@ def _step_back(image: np.ndarray, masks: list[np.ndarray], dim: float) -> np.nda
     return cv2.copyTo(image, np.logical_or.reduce(masks).astype(np.uint8), canvas)
 
 
-def _draw_tint(canvas: np.ndarray, found: _Object, tint: float, unit: float) -> None:
+def _draw_tint(canvas: np.ndarray, found: OutlinedObject, tint: float, unit: float) -> None:
     """Colour over the object, fuller towards its edge, so that the middle keeps its texture."""
     inside = found.depth > -0.5
     depth = found.depth[inside]
@@ -178,8 +180,8 @@ def _draw_tint(canvas: np.ndarray, found: _Object, tint: float, unit: float) -> 
     )
 
 
-def _draw_outline(canvas: np.ndarray, found: _Object, unit: float) -> None:
-    """A line in the object's colour between white ones, on a soft dark halo that sets it off bright backgrounds."""
+def draw_outline(canvas: np.ndarray, found: OutlinedObject, unit: float) -> None:
+    """Draw, in place, a line in the object's colour between white ones, on a soft dark halo: seen on any background."""
     near = (found.depth > -6.5 * unit) & (found.depth < 2.5 * unit)
     depth = found.depth[near]
     beyond = np.maximum(-depth - 1.6 * unit, 0) / (1.8 * unit)
@@ -217,7 +219,7 @@ def _dashes(window: Window, edge: tuple[float, float, float, float], length: flo
     return np.clip(period / 4 - to_dash + 0.5, 0, 1)
 
 
-def _draw_ids(canvas: np.ndarray, objects: list[_Object], unit: float) -> None:
+def _draw_ids(canvas: np.ndarray, objects: list[OutlinedObject], unit: float) -> None:
     """One label per object, above it or within it, and never on top of another label."""
     taken: list[tuple[float, float, float, float]] = []
     size = max(9, round(11.5 * unit))
@@ -233,7 +235,7 @@ def _draw_ids(canvas: np.ndarray, objects: list[_Object], unit: float) -> None:
 
 
 def _label_spots(
-    canvas: np.ndarray, found: _Object, half_width: float, half_height: float, unit: float
+    canvas: np.ndarray, found: OutlinedObject, half_width: float, half_height: float, unit: float
 ) -> list[tuple[float, float, float, float]]:
     """Where a label may sit, best first: above the top of the object, below its bottom, in its thickest part."""
     rows, columns = np.nonzero(found.depth > 0)
