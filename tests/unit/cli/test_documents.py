@@ -139,6 +139,7 @@ def test_command_lines(cli: Cli, reader: Path, nano_file: Path, page: str) -> No
     for name in ("holiday/a.jpg", "scans/a.tif"):
         Image.open("photo.jpg").save(name)
     Image.fromarray(np.full((480, 640), 255, np.uint8)).save("rough.png")
+    (reader / "detections.json").write_text('[{"image": "photo.jpg", "box": [200, 120, 440, 360], "label": "disk"}]')
     for line in lines:
         outcome = cli(*shlex.split(line, comments=True)[1:], "--model", nano_file, "--dtype", "float32")
         assert outcome.status == 0, outcome.err

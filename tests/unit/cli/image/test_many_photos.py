@@ -250,3 +250,18 @@ def test_new_photos_do_not_take_the_names_of_old_ones(cli: Cli, disks: Any, make
     after = tree(tmp_path / "out")
     assert sorted(after) == ["1.json", "1_png.json", "2.json", "3.json"]
     assert {name: after[name] for name in before} == before
+
+
+def test_prompts_and_names_reach_the_formats(cli: Cli, nano_file: Path, make_photos: Any, tmp_path: Path) -> None:
+    prompts = ("--box", "10,20,32,42", "--box", "40,15,64,45", "--point", "3@90,30", "-l", "2=dog", "-l", "thing")
+    options = ("--format", "png,coco", "--model", nano_file, "--device", "cpu", "--dtype", "float32")
+    outcome = cli("image", *make_photos(2, 3), *prompts, *options, "-o", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith("2 images, 2 done, 6 masks in ")
+    found = read_annotations(tmp_path / "out" / "coco.json")
+    assert found.labels == ("dog", "thing")
+    for image in found:
+        assert [item.label for item in image.objects] == ["thing", "dog", "thing"]
+        for number, item in enumerate(image.objects, start=1):
+            with Image.open(tmp_path / "out" / f"{Path(image.name).stem}_object{number}.png") as png:
+                np.testing.assert_array_equal(np.asarray(png) > 0, item.mask())
