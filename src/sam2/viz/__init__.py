@@ -3,7 +3,7 @@
 from sam2.viz.effects import EFFECTS, Effect, apply_effect, make_effect
 from sam2.viz.overlay import DrawnPrompts, draw_overlay, draw_point
 from sam2.viz.palette import object_colour
-from sam2.viz.sheet import contact_sheet
+from sam2.viz.sheet import contact_sheet, mask_sheet
 
 __all__ = [
     "EFFECTS",
@@ -14,5 +14,6 @@ __all__ = [
     "draw_overlay",
     "draw_point",
     "make_effect",
+    "mask_sheet",
     "object_colour",
 ]
