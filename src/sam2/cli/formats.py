@@ -16,6 +16,17 @@ DATA_SETS = (
 )
 """Formats of :mod:`sam2.interop` that hold photos."""
 
+EFFECTS = (
+    "contour",
+    "spotlight",
+    "cutout",
+    "blur-background",
+    "blur-object",
+    "pixelate-background",
+    "pixelate-object",
+)
+"""Effects of :mod:`sam2.viz` for photos."""
+
 
 def parse_names(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
     """The names in a list such as ``coco,yolo``, in the order of ``known``, each once.

@@ -5,9 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sam2.cli.formats import EFFECTS
+
 EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif")
 
-_OWN_OUTPUT = re.compile(r"_(overlay\.jpg|object\d+(_rank\d+)?\.png)$")
+_OWN_OUTPUT = re.compile(rf"_((overlay|sheet|{'|'.join(EFFECTS)})\.(jpg|png)|object\d+(_rank\d+)?\.png)$")
 
 
 def find_images(arguments: Sequence[str], *, output: Path) -> list[Path]:

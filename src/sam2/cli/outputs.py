@@ -93,6 +93,13 @@ def png_bytes(mask: np.ndarray) -> bytes:
     return _encode(Image.fromarray(mask.astype(np.uint8) * 255), "PNG")
 
 
+def picture_bytes(picture: np.ndarray) -> tuple[str, bytes]:
+    """``.jpg`` and a JPEG of a picture [h, w, 3] uint8; ``.png`` and a PNG of one with alpha, [h, w, 4]."""
+    if picture.shape[2] == 4:
+        return ".png", _encode(Image.fromarray(picture), "PNG", compress_level=3)
+    return ".jpg", jpeg_bytes(picture)
+
+
 def jpeg_bytes(image: np.ndarray) -> bytes:
     """An image [h, w, 3] uint8 as a JPEG that keeps thin lines clean."""
     return _encode(Image.fromarray(image), "JPEG", quality=92, subsampling=0)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sam2.cli.errors import DONE, say
-from sam2.cli.formats import parse_names
+from sam2.cli.formats import EFFECTS, parse_names
 from sam2.cli.image.asked import FORMATS, SCALES, Asked, Grid
 from sam2.cli.inputs import find_images
 from sam2.cli.labels import parse_labels
@@ -97,6 +97,9 @@ Formats = Annotated[
     ),
 ]
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Draw masks and prompts over the photo.")]
+Effects = Annotated[
+    str, typer.Option("--effect", metavar="LIST", help=f"Pictures to make besides, of {', '.join(EFFECTS)}.")
+]
 Threshold = Annotated[
     float, typer.Option("--threshold", metavar="LOGIT", help="Pixels above it are inside: higher gives smaller masks.")
 ]
@@ -131,6 +134,7 @@ def image(
     multimask: Multimask = False,
     formats: Formats = None,
     overlay: Overlay = True,
+    effects: Effects = "",
     threshold: Threshold = 0.0,
     scale: ScaleName = "full",
     resume: Resume = False,
@@ -158,7 +162,7 @@ def image(
         everything=_parse_grid(grid, everything=everything),
         labels=parse_labels(label or []),
         formats=parse_names("--format", _default_formats(everything) if formats is None else formats, FORMATS),
-        effects=(),
+        effects=parse_names("--effect", effects, EFFECTS),
         overlay=overlay,
         all_candidates=multimask,
         threshold=threshold,

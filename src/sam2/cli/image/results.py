@@ -1,6 +1,6 @@
 """The files that are made of each photo: masks, pictures, numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 
 from sam2.cli.image.asked import Asked
 from sam2.cli.image.found import Found
-from sam2.cli.outputs import jpeg_bytes, json_bytes, png_bytes, write_whole
-from sam2.viz import DrawnPrompts, draw_overlay
+from sam2.cli.outputs import jpeg_bytes, json_bytes, picture_bytes, png_bytes, write_whole
+from sam2.viz import DrawnPrompts, apply_effect, draw_overlay
 
 MANY = 24
 """More objects than these are drawn without numbers and prompts, a few at a time."""
@@ -55,6 +55,9 @@ def write_photo(photo: Photo, asked: Asked) -> list[str]:
                 write(name, png_bytes(candidate.mask()))
     if asked.overlay:
         write(f"{photo.stem}_overlay.jpg", jpeg_bytes(draw_found(photo, with_prompts=asked.everything is None)))
+    for name in asked.effects:
+        ending, content = picture_bytes(show(name, photo))
+        write(f"{photo.stem}_{name}{ending}", content)
     if "json" in asked.formats:
         write(f"{photo.stem}.json", json_bytes(_record(photo, asked)))
     return written
@@ -73,13 +76,35 @@ def draw_found(photo: Photo, *, with_prompts: bool) -> np.ndarray:
     )
 
 
+def show(effect: str, photo: Photo) -> np.ndarray:
+    """The photo with an effect, [h, w, 3] or, with alpha, [h, w, 4] uint8."""
+    if len(photo.found) <= MANY:
+        masks = [item.best.mask() for item in photo.found]
+        return apply_effect(effect, photo.image, masks, ids=[item.object_id for item in photo.found])
+    if effect == "contour":
+        picture = photo.image
+        for some in _chunks(photo.found):
+            masks = [item.best.mask() for item in some]
+            picture = apply_effect(effect, picture, masks, ids=[item.object_id for item in some])
+        return picture
+    together = np.zeros(photo.image.shape[:2], bool)
+    for item in photo.found:
+        together |= item.best.mask()
+    return apply_effect(effect, photo.image, [together])
+
+
+def _chunks(found: Sequence[Found]) -> Iterator[Sequence[Found]]:
+    """A few at a time, large ones first: all in full, hundreds of masks would fill the memory."""
+    found = sorted(found, key=lambda item: -item.best.area)
+    for start in range(0, len(found), _AT_ONCE):
+        yield found[start : start + _AT_ONCE]
+
+
 def _draw_many(photo: Photo) -> np.ndarray:
-    """Small objects on top of large ones, drawn a few at a time: in full, hundreds of masks would fill the memory."""
+    """Small objects on top of large ones."""
     canvas = _shrink(photo.image)
     height, width = canvas.shape[:2]
-    found = sorted(photo.found, key=lambda item: -item.best.area)
-    for start in range(0, len(found), _AT_ONCE):
-        some = found[start : start + _AT_ONCE]
+    for some in _chunks(photo.found):
         masks = [_resize(item.best.mask(), width, height) for item in some]
         ids = [item.object_id for item in some]
         canvas = draw_overlay(canvas, masks, ids=ids, dim=0.0, show_ids=False)
