@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from sam2.cli.errors import OutputError
+
+if TYPE_CHECKING:  # heavy: folders and files are checked before these are imported
+    import numpy as np
 
 
 def prepare_folder(folder: Path) -> None:
@@ -88,21 +88,21 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def png_bytes(mask: np.ndarray) -> bytes:
+def png_bytes(mask: "np.ndarray") -> bytes:
     """A mask [h, w] bool as a grey PNG of 0 and 255."""
-    return _encode(Image.fromarray(mask.astype(np.uint8) * 255), "PNG")
+    return _encode(mask.astype("uint8") * 255, "PNG")
 
 
-def picture_bytes(picture: np.ndarray) -> tuple[str, bytes]:
+def picture_bytes(picture: "np.ndarray") -> tuple[str, bytes]:
     """``.jpg`` and a JPEG of a picture [h, w, 3] uint8; ``.png`` and a PNG of one with alpha, [h, w, 4]."""
     if picture.shape[2] == 4:
-        return ".png", _encode(Image.fromarray(picture), "PNG", compress_level=3)
+        return ".png", _encode(picture, "PNG", compress_level=3)
     return ".jpg", jpeg_bytes(picture)
 
 
-def jpeg_bytes(image: np.ndarray) -> bytes:
+def jpeg_bytes(image: "np.ndarray") -> bytes:
     """An image [h, w, 3] uint8 as a JPEG that keeps thin lines clean."""
-    return _encode(Image.fromarray(image), "JPEG", quality=92, subsampling=0)
+    return _encode(image, "JPEG", quality=92, subsampling=0)
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:
@@ -112,7 +112,9 @@ def json_bytes(record: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
-def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+def _encode(picture: "np.ndarray", kind: str, **options: Any) -> bytes:
+    from PIL import Image
+
     buffer = BytesIO()
-    image.save(buffer, kind, **options)
+    Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()

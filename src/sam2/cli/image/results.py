@@ -11,7 +11,7 @@ import numpy as np
 from sam2.cli.image.asked import Asked
 from sam2.cli.image.found import Found
 from sam2.cli.outputs import jpeg_bytes, json_bytes, picture_bytes, png_bytes, write_whole
-from sam2.viz import DrawnPrompts, apply_effect, draw_overlay
+from sam2.viz import DrawnPrompts, apply_effect, draw_overlay, mask_sheet
 
 MANY = 24
 """More objects than these are drawn without numbers and prompts, a few at a time."""
@@ -53,8 +53,12 @@ def write_photo(photo: Photo, asked: Asked) -> list[str]:
         for item in photo.found:
             for name, candidate in zip(_mask_names(photo.stem, item, asked), item.candidates, strict=True):
                 write(name, png_bytes(candidate.mask()))
-    if asked.overlay:
-        write(f"{photo.stem}_overlay.jpg", jpeg_bytes(draw_found(photo, with_prompts=asked.everything is None)))
+    if asked.overlay or "sheet" in asked.formats:
+        drawn = draw_found(photo, with_prompts=asked.everything is None)
+        if asked.overlay:
+            write(f"{photo.stem}_overlay.jpg", jpeg_bytes(drawn))
+        if "sheet" in asked.formats:
+            write(f"{photo.stem}_sheet.jpg", jpeg_bytes(_sheet(photo, drawn)))
     for name in asked.effects:
         ending, content = picture_bytes(show(name, photo))
         write(f"{photo.stem}_{name}{ending}", content)
@@ -121,6 +125,15 @@ def _shrink(image: np.ndarray) -> np.ndarray:
 def _resize(mask: np.ndarray, width: int, height: int) -> np.ndarray:
     columns = np.ascontiguousarray(mask.T).view(np.uint8)  # decoded masks lie in memory column by column
     return cv2.resize(columns, (height, width), interpolation=cv2.INTER_NEAREST).T
+
+
+def _sheet(photo: Photo, drawn: np.ndarray) -> np.ndarray:
+    """``drawn``, and below it every object alone."""
+    captions = [f"{item.label or ''} {item.best.iou:.2f}".strip() for item in photo.found]
+    ids = [item.object_id for item in photo.found]
+    return mask_sheet(
+        photo.image, (item.best.mask() for item in photo.found), ids=ids, captions=captions, overlay=drawn
+    )
 
 
 def _mask_names(stem: str, found: Found, asked: Asked) -> list[str]:

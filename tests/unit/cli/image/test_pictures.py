@@ -86,3 +86,16 @@ def test_pictures_of_many_objects_are_not_larger_than_they_need_to_be() -> None:
     photo = squares(2, size=(120, 4096))
     assert draw_found(photo, with_prompts=False).shape == (60, 2048, 3)
     assert draw_found(photo, with_prompts=True).shape == (120, 4096, 3)
+
+
+def test_a_sheet_shows_every_object(cli: Cli, disks: Any, make_photos: Any, tmp_path: Path) -> None:
+    photos = make_photos(0, 1, 6)
+    options = ("--everything", "--format", "sheet", "--no-overlay", "-l", "disk", "-o", tmp_path / "out")
+    assert cli("image", *photos, *options).status == 0
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.jpg"))
+    assert names == ["0_sheet.jpg", "1_sheet.jpg", "6_sheet.jpg"]
+    heights = []
+    for name in names:
+        with Image.open(tmp_path / "out" / name) as sheet:
+            heights.append(sheet.height)
+    assert heights[0] < heights[1], "objects have a place below the photo"
