@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from sam2.cli.errors import OutputError
-
-Row = dict[str, Any]
+from sam2.cli.journal import JsonLines, Row
 
 
 class Journal:
@@ -34,20 +33,12 @@ class Journal:
     def __init__(self, path: Path, header: Mapping[str, Any] | None = None) -> None:
         self.path = path
         self._frames = array("q")
-        self._offsets = array("q")
-        self._end = 0
-        try:
-            # without a buffer, which would come up with its rest of a line once more when the file is closed
-            self._file = open(path, "wb" if header is not None else "r+b", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-        try:
-            self.header: dict[str, Any] = self._scan() if header is None else dict(header)
-            if header is not None:
-                self._write(self.header)
-        except BaseException:
-            self._file.close()
-            raise
+        self._places = array("q")
+        self._lines = JsonLines(path, header, note=self._note)
+        self.header = self._lines.header
+        if "frame" in self.header:
+            self.close()
+            raise ValueError(f"{path} is not the journal of a run")
 
     def __len__(self) -> int:
         """Rows."""
@@ -59,32 +50,26 @@ class Journal:
         Raises:
             OutputError: it cannot be written; the rows before are as they were.
         """
-        offset = self._end
-        self._write({"frame": frame, "objects": objects})
-        self._frames.append(frame)
-        self._offsets.append(offset)
+        row = {"frame": frame, "objects": objects}
+        self._note(self._lines.append(row), row)
 
     def truncate(self, rows: int) -> None:
         """Keep the first ``rows`` rows only."""
         if rows < len(self):
-            self._end = self._offsets[rows]
-            del self._frames[rows:], self._offsets[rows:]
-            self._file.truncate(self._end)
+            self._lines.truncate(self._places[rows])
+            del self._frames[rows:], self._places[rows:]
 
     def merged(self) -> Iterator[Row]:
         """The frames in ascending order, each once, its objects by their ids."""
-        frames = np.asarray(self._frames)
+        order = np.argsort(np.asarray(self._frames), kind="stable")
         waiting: Row | None = None
-        with open(self.path, "rb") as file:
-            for position in np.argsort(frames, kind="stable"):
-                file.seek(self._offsets[position])
-                row = json.loads(file.readline())
-                if waiting is not None and waiting["frame"] == row["frame"]:
-                    waiting["objects"] += row["objects"]
-                    continue
-                if waiting is not None:
-                    yield _sorted(waiting)
-                waiting = row
+        for row in self._lines.read(self._places[position] for position in order):
+            if waiting is not None and waiting["frame"] == row["frame"]:
+                waiting["objects"] += row["objects"]
+                continue
+            if waiting is not None:
+                yield _sorted(waiting)
+            waiting = row
         if waiting is not None:
             yield _sorted(waiting)
 
@@ -94,40 +79,11 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._lines.close()
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        try:
-            self._file.seek(self._end)
-            rest = memoryview(line)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self._end += len(line)
-
-    def _scan(self) -> dict[str, Any]:
-        """Find the rows; a last line that was cut off by a crash does not count."""
-        header: dict[str, Any] | None = None
-        with open(self.path, "rb") as file:
-            for line in file:
-                try:
-                    record = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:
-                    record = None
-                if not isinstance(record, dict):
-                    break
-                if header is None:
-                    header = record
-                else:
-                    self._frames.append(record["frame"])
-                    self._offsets.append(self._end)
-                self._end += len(line)
-        if header is None or "frame" in header:
-            raise ValueError(f"{self.path} is not the journal of a run")
-        self._file.truncate(self._end)
-        return header
+    def _note(self, place: int, row: Row) -> None:
+        self._frames.append(row["frame"])
+        self._places.append(place)
 
 
 def _sorted(row: Row) -> Row:
