@@ -14,10 +14,11 @@ import numpy as np
 import yaml
 
 from sam2.interop.annotations import AnnotatedImage, Annotations, ObjectAnnotation
+from sam2.interop.bridges import Polygon, join_polygons
 from sam2.interop.entries import as_kind, at
 from sam2.interop.files import DraftFolder, inner_path
 from sam2.interop.pictures import PictureFolder
-from sam2.interop.polygons import INSIDE, Polygon, join_polygons, mask_to_polygons, outlines_to_mask
+from sam2.interop.polygons import INSIDE, mask_to_polygons, outlines_to_mask
 
 _NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "test.txt"}
 _BEYOND = 0.5

@@ -5,11 +5,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sam2.interop.bridges import join_polygons
 from sam2.interop.polygons import (
     EDGES,
     INSET,
     INSIDE,
-    join_polygons,
     mask_to_polygons,
     mask_to_rings,
     outlines_to_mask,
