@@ -97,3 +97,33 @@ def test_unknown_commands_and_missing_options(cli: Cli, arguments: list[str], wo
     assert outcome.status == 2
     assert len(outcome.err.splitlines()) == 1
     assert word in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["image", "a.jpg", "--everything", "--format", "coco,gif"],
+        ["image", "a.jpg", "--everything", "--effect", "sparkle"],
+        ["image", "a.jpg", "--everything", "--min-area", "-1"],
+        ["image", "a.jpg", "--everything", "--label", "1="],
+        ["image", "a.jpg", "--boxes", "missing.json"],
+        ["image", "missing/*.jpg", "--everything"],
+    ],
+)
+def test_wrong_usage_is_said_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from sam2.cli import main; status = main(); "
+        "print(status, sorted({'torch', 'numpy', 'cv2'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(sam2.__file__).resolve().parent.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1] == "2 []"
+    assert len(result.stderr.splitlines()) == 1
