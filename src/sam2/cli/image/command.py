@@ -1,6 +1,7 @@
 """``sam2 image``: the options, checked before anything heavy is imported."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from sam2.cli.image.asked import FORMATS, SCALES, Asked, Grid
 from sam2.cli.inputs import find_images
 from sam2.cli.labels import parse_labels
 from sam2.cli.options import Device, Dtype, Model, Output
+from sam2.cli.outputs import prepare_folder
 from sam2.cli.prompts import ObjectPrompt, parse_prompts
 
 Photos = Annotated[
@@ -170,10 +172,12 @@ def image(
         typed=typed,
     )
     _check(asked)
-    paths = find_images(photos, output=output)
-    from sam2.cli.outputs import prepare_folder  # from here on packages are imported: wrong usage is said at once
+    _go(asked, photos, resume=resume)
 
-    prepare_folder(output)
+
+def _go(asked: Asked, photos: Sequence[str], *, resume: bool) -> None:
+    paths = find_images(photos, output=asked.output)
+    prepare_folder(asked.output)
     for prompt in asked.prompts:
         if prompt.labels and not any(prompt.labels) and prompt.box is None and prompt.mask is None:
             say(f"warning: object {prompt.object_id} has background points only")
