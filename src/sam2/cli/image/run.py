@@ -36,6 +36,7 @@ class Tally:
         failed: could not be done.
         done: done now.
         masks: written now.
+        bad_formats: why a format cannot hold the photos, by its name.
         lines: what to say of a single photo.
         seconds: since the start.
     """
@@ -45,13 +46,16 @@ class Tally:
     failed: int = 0
     done: int = 0
     masks: int = 0
+    bad_formats: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def status(self) -> int:
         """The exit status."""
-        return DONE if not self.failed else FAILED if self.failed == self.total else SOME_FAILED
+        if self.failed == self.total:
+            return FAILED
+        return SOME_FAILED if self.failed or self.bad_formats else DONE
 
     def summary(self, output: Path) -> str:
         """All in one line."""
@@ -77,6 +81,10 @@ def run_photos(asked: Asked, paths: Sequence[Path], *, resume: bool) -> tuple[in
     """
     tally = Tally(len(paths))
     with _open_journal(asked, keep=resume or len(paths) > 1, resume=resume) as journal:
+        if asked.data_sets:
+            from sam2.cli.image.data_sets import check_names
+
+            check_names(asked, _all_keys(journal, paths))
         todo = _todo(journal, paths)
         tally.before = len(paths) - len(todo)
         if not todo and journal.is_finished:
@@ -85,7 +93,7 @@ def run_photos(asked: Asked, paths: Sequence[Path], *, resume: bool) -> tuple[in
             if todo:
                 _segment(asked, journal, todo, tally)
             if len(journal):
-                journal.finish(_write_data_sets(asked, journal, paths))
+                _write_data_sets(asked, journal, paths, tally)
         except OutputError as error:
             raise OutputError(f"{error}{_how_to_go_on(tally)}") from error
         except KeyboardInterrupt:
@@ -182,9 +190,7 @@ def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str
             tally.lines.extend(item.describe() for item in photo.found)
 
     with (
-        progress("segmenting", tally.total, done=tally.before)
-        if tally.total > 1
-        else nullcontext(lambda: None) as advance
+        progress("segmenting", tally.total, done=tally.before) if tally.total > 1 else nullcontext(_nothing) as advance
     ):
         for path, stem in todo:
             try:
@@ -218,16 +224,28 @@ def _some(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
-def _write_data_sets(asked: Asked, journal: PhotoJournal, paths: Sequence[Path]) -> list[Path]:
-    """Photos of earlier calls first, then those of this one in their order."""
-    if not asked.data_sets:
-        return []
-    from sam2.cli.image.data_sets import write_data_sets
+def _write_data_sets(asked: Asked, journal: PhotoJournal, paths: Sequence[Path], tally: Tally) -> None:
+    """Write what holds all photos, and note the end of the run."""
+    written: list[Path] = []
+    if asked.data_sets:
+        from sam2.cli.image.data_sets import write_data_sets
 
+        keys = [key for key in _all_keys(journal, paths) if key in journal]
+        with progress("writing", len(keys)) if tally.total > 1 else nullcontext(_nothing) as advance:
+            written, tally.bad_formats = write_data_sets(asked, journal, keys, advance=advance)
+        for name, reason in tally.bad_formats.items():
+            say(f"error: --format {name}: {reason}")
+    if not tally.bad_formats:
+        journal.finish(written)
+
+
+def _all_keys(journal: PhotoJournal, paths: Sequence[Path]) -> list[str]:
+    """Photos of earlier calls first, then those of this one in their order."""
     now = dict.fromkeys(journal.key(path) for path in paths)
-    keys = [*(key for key in journal if key not in now), *(key for key in now if key in journal)]
-    with progress("writing", len(keys)) as advance:
-        return write_data_sets(asked, journal, keys, advance=advance)
+    return [*(key for key in journal if key not in now), *now]
+
+
+def _nothing() -> None: ...
 
 
 def _how_to_go_on(tally: Tally) -> str:

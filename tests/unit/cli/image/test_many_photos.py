@@ -265,3 +265,35 @@ def test_prompts_and_names_reach_the_formats(cli: Cli, nano_file: Path, make_pho
         for number, item in enumerate(image.objects, start=1):
             with Image.open(tmp_path / "out" / f"{Path(image.name).stem}_object{number}.png") as png:
                 np.testing.assert_array_equal(np.asarray(png) > 0, item.mask())
+
+
+def test_photos_that_yolo_cannot_tell_apart_are_an_error_at_once(
+    cli: Cli, disks: Any, make_photos: Any, tmp_path: Path
+) -> None:
+    (photo,) = make_photos(1)
+    Image.open(photo).save(photo.with_suffix(".bmp"))
+    outcome = cli("image", photo.parent, *FLAGS, "yolo-boxes", "-o", tmp_path / "out")
+    assert outcome.status == 2
+    assert "yolo-boxes names labels after photos without their endings: 1.bmp and 1.png are one" in outcome.err
+    assert disks.seen == []
+
+
+def test_a_format_that_cannot_hold_a_photo_does_not_spoil_the_others(
+    cli: Cli, disks: Any, make_photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2.interop import davis
+
+    def refuse(*_: object) -> None:
+        raise ValueError("davis has no numbers left")
+
+    photos = make_photos(1, 2)
+    command = ("image", *photos, *FLAGS, "davis,coco", "-o", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(davis.DavisWriter, "add", refuse)
+        outcome = cli(*command)
+    assert (outcome.status, outcome.err) == (1, "sam2: error: --format davis: davis has no numbers left\n")
+    assert list(tree(tmp_path / "out")) == ["coco.json"]
+    disks.seen.clear()
+    assert cli(*command, "--resume").status == 0
+    assert disks.seen == []
+    assert (tmp_path / "out" / "davis" / "2.png").is_file()
