@@ -13,9 +13,10 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from sam2.interop.annotations import AnnotatedImage, Box, ObjectAnnotation, VideoInfo
+from sam2.interop.bridges import Polygon, join_polygons
 from sam2.interop.cvat_reader import SCORE, read_cvat
 from sam2.interop.files import Draft, DraftFolder, video_path
-from sam2.interop.polygons import Polygon, join_polygons, mask_to_polygons
+from sam2.interop.polygons import mask_to_polygons
 from sam2.interop.ranges import ranges_text
 from sam2.interop.rle import Rle, decode_mask, mask_edges, mask_to_runs
 
