@@ -100,6 +100,8 @@ def run_photos(asked: Asked, paths: Sequence[Path], *, resume: bool) -> tuple[in
             if tally.total == 1:
                 raise
             raise Interrupted(f"interrupted{_how_to_go_on(tally)}") from None
+    if asked.everything is not None and tally.done and not tally.masks:
+        say("warning: nothing was found; a lower --iou-threshold or --stability-threshold keeps more")
     return tally.status, [*tally.lines, tally.summary(asked.output)]
 
 
@@ -146,8 +148,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
     if isinstance(value, dict):
-        return " ".join(f"{name}={part}" for name, part in value.items() if part is not None)
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+        parts = [f"--{name.replace('_', '-')} {part}" for name, part in value.items() if part is not None]
+        return " ".join(parts) or "yes"
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def _todo(journal: PhotoJournal, paths: Sequence[Path]) -> list[tuple[Path, str]]:

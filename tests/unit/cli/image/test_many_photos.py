@@ -171,13 +171,13 @@ def test_bad_files_do_not_stop_a_run_and_are_tried_again(
 @pytest.mark.parametrize(
     ("change", "option"),
     [
-        (["--format", "json"], "--format"),
-        (["--model", "other"], "--model"),
-        (["--label", "thing"], "--label"),
-        (["--threshold", "0.5"], "--threshold"),
-        (["--max-masks", "3"], "--everything"),
-        (["--overlay"], "--overlay"),
-        (["--scale", "minmax"], "--scale"),
+        (["--format", "json"], "--format differs from the earlier run's ("),
+        (["--model", "other"], "--model differs from the earlier run's ("),
+        (["--label", "thing"], "--label differs from the earlier run's ("),
+        (["--threshold", "1"], "--threshold differs from the earlier run's (0.0 there, 1.0 now)"),
+        (["--max-masks", "3"], "--everything differs from the earlier run's (yes there, --max-masks 3 now)"),
+        (["--overlay"], "--overlay differs from the earlier run's ("),
+        (["--scale", "minmax"], "--scale differs from the earlier run's ("),
     ],
 )
 def test_another_setting_is_refused(
@@ -190,7 +190,7 @@ def test_another_setting_is_refused(
     outcome = cli(*command, *change, "--resume")
     assert outcome.status == 2
     assert len(outcome.err.splitlines()) == 1
-    assert f"--resume: {option} differs from the earlier run's" in outcome.err
+    assert f"sam2: error: --resume: {option}" in outcome.err
     assert cli(*command, "--resume", "--device", "cpu", "--dtype", "float32").status == 0
 
 
@@ -297,3 +297,12 @@ def test_a_format_that_cannot_hold_a_photo_does_not_spoil_the_others(
     assert cli(*command, "--resume").status == 0
     assert disks.seen == []
     assert (tmp_path / "out" / "davis" / "2.png").is_file()
+
+
+def test_finding_nothing_at_all_is_mentioned(cli: Cli, disks: Any, make_photos: Any, tmp_path: Path) -> None:
+    options = (*FLAGS, "coco", "-o", tmp_path / "out")
+    outcome = cli("image", *make_photos(0), *options)
+    assert (outcome.status, outcome.out[:25]) == (0, "1 image, 1 done, 0 masks ")
+    assert outcome.err.startswith("sam2: warning: nothing was found; a lower --iou-threshold")
+    assert len(read_annotations(tmp_path / "out" / "coco.json")) == 1
+    assert cli("image", *make_photos(0, 1), *options).err == ""
