@@ -100,7 +100,7 @@ Formats = Annotated[
 ]
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Draw masks and prompts over the photo.")]
 Effects = Annotated[
-    str, typer.Option("--effect", metavar="LIST", help=f"Pictures to make besides, of {', '.join(EFFECTS)}.")
+    str | None, typer.Option("--effect", metavar="LIST", help=f"Pictures to make besides, of {', '.join(EFFECTS)}.")
 ]
 Threshold = Annotated[
     float, typer.Option("--threshold", metavar="LOGIT", help="Pixels above it are inside: higher gives smaller masks.")
@@ -136,7 +136,7 @@ def image(
     multimask: Multimask = False,
     formats: Formats = None,
     overlay: Overlay = True,
-    effects: Effects = "",
+    effects: Effects = None,
     threshold: Threshold = 0.0,
     scale: ScaleName = "full",
     resume: Resume = False,
@@ -164,7 +164,7 @@ def image(
         everything=_parse_grid(grid, everything=everything),
         labels=parse_labels(label or []),
         formats=parse_names("--format", _default_formats(everything) if formats is None else formats, FORMATS),
-        effects=parse_names("--effect", effects, EFFECTS),
+        effects=parse_names("--effect", effects or "", EFFECTS),
         overlay=overlay,
         all_candidates=multimask,
         threshold=threshold,
