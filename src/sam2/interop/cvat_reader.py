@@ -1,5 +1,6 @@
 """Reading CVAT's XML 1.1, image by image and track by track, from files of other people: no entities, no DTD."""
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from xml.parsers import expat
 import numpy as np
 
 from sam2.interop.annotations import AnnotatedImage, Annotations, Box, ObjectAnnotation, VideoInfo
-from sam2.interop.fields import a_number, a_text, an_int, within
+from sam2.interop.entries import at
 from sam2.interop.files import video_path
 from sam2.interop.pictures import PictureFolder
 from sam2.interop.polygons import Polygon, polygons_to_mask
@@ -48,7 +49,7 @@ def read_cvat(path: Path, *, images: Path | None = None) -> Annotations:
     found: list[AnnotatedImage] = []
     labels: list[str] = []
     for file in files:
-        with within(file):
+        with at(str(file)):
             document = _Document(file.stem, pictures)
             for element in _elements(file):
                 document.take(element)
@@ -120,10 +121,10 @@ class _Document:
         if element.tag == "meta":
             self._take_meta(element)
         elif element.tag == "image":
-            with within(f"image {element.get('id')}"):
+            with at(f"image {element.get('id')}"):
                 self.images.append(self._image(element))
         elif element.tag == "track":
-            with within(f"track {element.get('id')}"):
+            with at(f"track {element.get('id')}"):
                 self._take_track(element)
 
     def finish(self) -> list[AnnotatedImage]:
@@ -139,7 +140,7 @@ class _Document:
             annotated = [end for end in self.ends if end < last]
         for frame in sorted({*self.frames, *annotated}):
             name = f"{video_path(video.name)}/{frame:05d}.jpg"
-            with within(f"frame {frame}"):
+            with at(f"frame {frame}"):
                 objects = tuple(self.frames.get(frame, ()))
                 self.images.append(AnnotatedImage(name, width, height, objects, video, frame))
         return self.images
@@ -150,21 +151,21 @@ class _Document:
         ]
         own = meta.find("sam2")
         if own is not None:
-            with within("meta/sam2"):
+            with at("meta/sam2"):
                 known = {child.tag: (child.text or "").strip() for child in own}
-                self.fps = a_number(known, "fps") if known.get("fps") else None
+                self.fps = _number(known, "fps") if known.get("fps") else None
                 self.annotated = parse_ranges(known.get("frames", ""))
         task = next((found for kind in ("task", "job") if (found := meta.find(kind)) is not None), None)
         if task is None:
             return
         texts = {child.tag: (child.text or "").strip() for child in task}
-        with within("meta"):
+        with at("meta"):
             self.name = texts.get("source") or texts.get("name") or ""
-            self.length = an_int(texts, "size") if texts.get("size") else None
+            self.length = _whole(texts, "size") if texts.get("size") else None
             size = task.find("original_size")
             if size is not None:
                 sides = {child.tag: (child.text or "").strip() for child in size}
-                self.size = an_int(sides, "height"), an_int(sides, "width")
+                self.size = _whole(sides, "height"), _whole(sides, "width")
 
     def _video_size(self) -> Size:
         if self.size is not None:
@@ -175,21 +176,21 @@ class _Document:
 
     def _image(self, element: Element) -> AnnotatedImage:
         known = element.attrib
-        name = a_text(known, "name")
-        size = an_int(known, "height"), an_int(known, "width")
+        name = _text(known, "name")
+        size = _whole(known, "height"), _whole(known, "width")
         shapes = self._shapes(element)
-        objects = [_object(shape, a_text(shape.attrib, "label"), size) for shape in shapes]
+        objects = [_object(shape, _text(shape.attrib, "label"), size) for shape in shapes]
         return AnnotatedImage(name, size[1], size[0], tuple(objects))
 
     def _take_track(self, element: Element) -> None:
         size = self._video_size()
-        label, number = a_text(element.attrib, "label"), an_int(element.attrib, "id")
+        label, number = _text(element.attrib, "label"), _whole(element.attrib, "id")
         for shape in self._shapes(element):
-            frame = an_int(shape.attrib, "frame")
+            frame = _whole(shape.attrib, "frame")
             if shape.get("outside") == "1":
                 self.ends.add(frame)
                 continue
-            with within(f"frame {frame}"):
+            with at(f"frame {frame}"):
                 self.frames.setdefault(frame, []).append(_object(shape, label, size, track=number))
 
     def _shapes(self, element: Element) -> list[Element]:
@@ -198,9 +199,9 @@ class _Document:
 
 
 def _object(shape: Element, label: str, size: Size, *, track: int | None = None) -> ObjectAnnotation:
-    with within(shape.tag):
-        texts = {a_text(entry.attrib, "name"): entry.text or "" for entry in shape.iter("attribute")}
-        score = a_number(texts, SCORE) if texts.get(SCORE) else None
+    with at(shape.tag):
+        texts = {_text(entry.attrib, "name"): entry.text or "" for entry in shape.iter("attribute")}
+        score = _number(texts, SCORE) if texts.get(SCORE) else None
         others = {name: text for name, text in texts.items() if name != SCORE}
         if shape.tag == "box":
             return ObjectAnnotation(_box(shape.attrib), None, label, track, score, others)
@@ -210,11 +211,11 @@ def _object(shape: Element, label: str, size: Size, *, track: int | None = None)
 
 
 def _mask(known: Mapping[str, str], size: Size) -> Rle:
-    left, top, width, height = (an_int(known, name) for name in ("left", "top", "width", "height"))
+    left, top, width, height = (_whole(known, name) for name in ("left", "top", "width", "height"))
     if width < 1 or height < 1:
         raise ValueError(f"width and height must be at least 1, got {width} x {height}")
     try:
-        runs = np.array([int(run) for run in a_text(known, "rle").split(",")], np.int64)
+        runs = np.array([int(run) for run in _text(known, "rle").split(",")], np.int64)
     except (OverflowError, ValueError):
         raise ValueError("rle must be whole numbers with commas between") from None
     missing = width * height - int(runs.sum())
@@ -225,19 +226,44 @@ def _mask(known: Mapping[str, str], size: Size) -> Rle:
 
 
 def _box(known: Mapping[str, str]) -> Box:
-    x0, y0, x1, y1 = (a_number(known, name) for name in ("xtl", "ytl", "xbr", "ybr"))
+    x0, y0, x1, y1 = (_number(known, name) for name in ("xtl", "ytl", "xbr", "ybr"))
     return bounds(turned(rectangle((x0, y0, x1, y1)), _rotation(known), ((x0 + x1) / 2, (y0 + y1) / 2)))
 
 
 def _outline(shape: Element) -> Polygon:
     if shape.tag == "polygon":
-        pairs = [pair.split(",") for pair in a_text(shape.attrib, "points").split(";")]
+        pairs = [pair.split(",") for pair in _text(shape.attrib, "points").split(";")]
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError("points must be x,y;x,y;...")
-        return np.array([[a_number({"points": value}, "points") for value in pair] for pair in pairs])
-    x, y, across, down = (a_number(shape.attrib, name) for name in ("cx", "cy", "rx", "ry"))
+        return np.array([[_number({"points": value}, "points") for value in pair] for pair in pairs])
+    x, y, across, down = (_number(shape.attrib, name) for name in ("cx", "cy", "rx", "ry"))
     return ellipse((x, y), (across, down), _rotation(shape.attrib))
 
 
 def _rotation(known: Mapping[str, str]) -> float:
-    return a_number(known, "rotation") if known.get("rotation") else 0.0
+    return _number(known, "rotation") if known.get("rotation") else 0.0
+
+
+def _text(known: Mapping[str, str], name: str) -> str:
+    text = known.get(name)
+    if not text:
+        raise ValueError(f"{name!r} is missing")
+    return text
+
+
+def _number(known: Mapping[str, str], name: str) -> float:
+    text = _text(known, name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name!r} must be a number, got {text[:40]!r}")
+    return number
+
+
+def _whole(known: Mapping[str, str], name: str) -> int:
+    number = _number(known, name)
+    if number != int(number):
+        raise ValueError(f"{name!r} must be a whole number, got {known[name][:40]!r}")
+    return int(number)

@@ -72,6 +72,10 @@ class Entry:
             return value
         return self.get(name, int)
 
+    def child(self, name: str) -> "Entry":
+        """The object in the field ``name``."""
+        return Entry(self.get(name, dict), f"{self.place}: {name}")
+
     def items(self, name: str) -> list[Any]:
         """A list of anything."""
         return cast(list[Any], self.get(name, list))

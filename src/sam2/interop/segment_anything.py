@@ -9,25 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from sam2.interop.annotations import DEFAULT_LABEL, AnnotatedImage, Annotations, ObjectAnnotation, VideoInfo
-from sam2.interop.fields import (
-    Record,
-    a_list,
-    a_record,
-    a_text,
-    an_int,
-    an_rle,
-    maybe_int,
-    maybe_number,
-    records,
-    within,
-)
-from sam2.interop.files import Draft, DraftFolder, inner_path, json_text, read_json, video_path
-from sam2.interop.rle import Rle, encode_runs, mask_area
+from sam2.interop.entries import Entry, as_kind, at
+from sam2.interop.files import Draft, DraftFolder, inner_path, json_text, video_path
+from sam2.interop.rle import Rle, check_rle, encode_runs, mask_area
 
 SAV_FRAME_STEP = 4
 """SA-V is annotated at 6 frames per second, its videos have 24."""
@@ -99,43 +88,44 @@ def read_sa1b(path: Path, *, images: Path | None = None) -> Annotations:
         ValueError: something in a file is wrong; the message names it.
     """
     del images
-    found: list[AnnotatedImage] = []
     videos: dict[str, VideoInfo] = {}
-    for file in _json_files(path):
-        with within(file):
-            found.append(_read_sa1b_image(a_record(read_json(file), "a file of SA-1B"), videos))
+    found = [_read_sa1b_image(Entry.read(file), videos) for file in _json_files(path)]
     order = {name: number for number, name in enumerate(videos)}
     found.sort(key=lambda image: (-1, 0) if image.video is None else (order[image.video.name], image.frame or 0))
     return Annotations(found)
 
 
-def _read_sa1b_image(document: Record, videos: dict[str, VideoInfo]) -> AnnotatedImage:
-    head = a_record(document.get("image"), "image")
-    width, height = an_int(head, "width"), an_int(head, "height")
-    objects: list[ObjectAnnotation] = []
-    for index, entry in enumerate(records(document, "annotations")):
-        with within(f"annotations[{index}]"):
-            objects.append(_read_sa1b_object(entry))
+def _read_sa1b_image(document: Entry, videos: dict[str, VideoInfo]) -> AnnotatedImage:
+    head = document.child("image")
+    width, height, name = head.get("width", int), head.get("height", int), head.get("file_name", str)
+    document.items("annotations")  # has to be there
+    objects = tuple(_read_sa1b_object(entry) for entry in document.entries("annotations"))
     video = frame = None
-    if head.get("video") is not None:
-        known = a_record(head["video"], "video")
-        length, fps = maybe_int(known, "num_frames"), maybe_number(known, "fps")
-        video = VideoInfo(a_text(known, "name"), width, height, length, fps)
-        video, frame = videos.setdefault(video.name, video), an_int(head, "frame")
-    return AnnotatedImage(a_text(head, "file_name"), width, height, tuple(objects), video, frame)
+    if "video" in head:
+        known = head.child("video")
+        length, fps = known.find("num_frames", int), known.find("fps", float)
+        video = VideoInfo(known.get("name", str), width, height, length, fps)
+        video, frame = videos.setdefault(video.name, video), head.get("frame", int)
+    with at(document.place):
+        return AnnotatedImage(name, width, height, objects, video, frame)
 
 
-def _read_sa1b_object(entry: Record) -> ObjectAnnotation:
-    score, predicted = maybe_number(entry, "score"), maybe_number(entry, "predicted_iou")
+def _read_sa1b_object(entry: Entry) -> ObjectAnnotation:
+    score, predicted = entry.find("score", float), entry.find("predicted_iou", float)
     if score is None and predicted is not None:
         score = min(max(predicted, 0.0), 1.0)
-    return ObjectAnnotation.from_rle(
-        an_rle(entry, "segmentation"),
-        label=a_text(entry, "label", DEFAULT_LABEL),
-        track_id=maybe_int(entry, "track_id"),
-        score=score,
-        attributes={name: entry[name] for name in _SA1B_OPTIONAL if entry.get(name) is not None},
-    )
+    label, track = entry.find("label", str, DEFAULT_LABEL), entry.find("track_id", int)
+    attributes = {name: entry.fields[name] for name in _SA1B_OPTIONAL if name in entry}
+    rle = _rle(entry.child("segmentation"))
+    with at(entry.place):
+        return ObjectAnnotation.from_rle(rle, label=label, track_id=track, score=score, attributes=attributes)
+
+
+def _rle(entry: Entry) -> Rle:
+    rle: Rle = {"size": entry.items("size"), "counts": entry.fields.get("counts")}
+    with at(entry.place):
+        check_rle(rle)
+    return rle
 
 
 @dataclass(slots=True)
@@ -299,48 +289,52 @@ def read_sav(path: Path, *, images: Path | None = None) -> Annotations:
     found: list[AnnotatedImage] = []
     names: set[str] = set()
     for file in _json_files(path):
-        with within(file):
-            document = a_record(read_json(file), "a file of SA-V")
-            name = a_text(document, "video_name", a_text(document, "video_id", file.stem))
-            # manual and automatic masklets of a video have the same numbers: they stay apart
-            name = name if name not in names else file.stem
-            names.add(name)
-            found += _read_sav_frames(document, name)
+        document = Entry.read(file)
+        name = document.find("video_name", str) or document.find("video_id", str) or file.stem
+        # manual and automatic masklets of a video have the same numbers: they stay apart
+        name = name if name not in names else file.stem
+        names.add(name)
+        found += _read_sav_frames(document, name)
     return Annotations(found)
 
 
-def _read_sav_frames(document: Record, name: str) -> Iterator[AnnotatedImage]:
-    height, width, count = (an_int(document, f"video_{side}") for side in ("height", "width", "frame_count"))
-    duration, fps = maybe_number(document, "video_duration"), maybe_number(document, "video_fps")
+def _read_sav_frames(document: Entry, name: str) -> Iterator[AnnotatedImage]:
+    height, width, count = (document.get(f"video_{side}", int) for side in ("height", "width", "frame_count"))
+    duration, fps = document.find("video_duration", float), document.find("video_fps", float)
     video = VideoInfo(name, width, height, count, fps or (count / duration if duration else None))
-    rows, tracks = a_list(document, "masklet"), _whole_numbers(document, "masklet_id")
-    known = a_list(document, "masklet_label") if "masklet_label" in document else []
+    rows, tracks = document.items("masklet"), _whole_numbers(document, "masklet_id")
+    known = document.items("masklet_label") if "masklet_label" in document else []
     labels = [str(label) for label in known] + [DEFAULT_LABEL] * (len(tracks) - len(known))
     frames = [index * SAV_FRAME_STEP for index in range(len(rows))]
     if "masklet_frame_index" in document:
         frames = _whole_numbers(document, "masklet_frame_index")
     if len(frames) != len(rows):
-        raise ValueError(f"masklet_frame_index has {len(frames)} entries, masklet {len(rows)}")
+        raise ValueError(f"{document.place}: masklet_frame_index has {len(frames)} entries, masklet {len(rows)}")
     for index, frame in enumerate(frames):
-        with within(f"masklet[{index}]"):
-            masks = records({"a frame": rows[index]}, "a frame")
+        place = f"{document.place}: masklet[{index}]"
+        with at(place):
+            masks = cast(list[Any], as_kind(rows[index], list))
             if len(masks) > len(tracks):
-                raise ValueError(f"a frame must hold a mask per masklet_id, {len(tracks)}, got {len(masks)}")
-            objects = _read_sav_row(masks, tracks, labels)
+                raise ValueError(f"must hold a mask per masklet_id, {len(tracks)}, got {len(masks)}")
+        row = [Entry(mask, f"{place}[{number}]") for number, mask in enumerate(masks)]
+        objects = _read_sav_row(row, tracks, labels)
+        with at(place):
             yield AnnotatedImage(f"{video_path(name)}/{frame:05d}.jpg", width, height, objects, video, frame)
 
 
-def _read_sav_row(row: Sequence[Record], tracks: Sequence[int], labels: Sequence[str]) -> tuple[ObjectAnnotation, ...]:
+def _read_sav_row(row: Sequence[Entry], tracks: Sequence[int], labels: Sequence[str]) -> tuple[ObjectAnnotation, ...]:
     objects: list[ObjectAnnotation] = []
     for entry, track, label in zip(row, tracks, labels, strict=False):
-        rle = an_rle({"mask": entry}, "mask")
+        rle = _rle(entry)
         if mask_area(rle):
             objects.append(ObjectAnnotation.from_rle(rle, label=label, track_id=track))
     return tuple(objects)
 
 
-def _whole_numbers(document: Record, name: str) -> list[int]:
-    return [an_int({name: value}, name) for value in a_list(document, name)]
+def _whole_numbers(document: Entry, name: str) -> list[int]:
+    values = document.items(name)
+    with at(f"{document.place}: {name!r}"):
+        return [as_kind(value, int) for value in values]
 
 
 def _mask(item: ObjectAnnotation, image: AnnotatedImage, format: str) -> Rle | None:

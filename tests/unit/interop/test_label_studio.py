@@ -220,7 +220,7 @@ class TestImages:
     def test_pictures_without_regions_need_their_sizes_from_somewhere(self, tmp_path) -> None:
         path = save(tmp_path / "a.json", [task()])
 
-        with pytest.raises(ValueError, match=r"a\.json: task 31: nothing says how large photo one\.jpg is"):
+        with pytest.raises(ValueError, match=r"a\.json: task 31: data: nothing says how large photo one\.jpg is"):
             read_label_studio(path)
         found = read_label_studio(path, images=save_pictures(tmp_path / "in", "photo one.jpg"))
 
@@ -236,13 +236,13 @@ class TestImages:
     @pytest.mark.parametrize(
         ("result", "message"),
         [
-            (region("brushlabels", {"rle": [1, 2]}), "brush JbKdV2oXfM: rle ends too soon"),
-            (region("polygonlabels", {"points": [[1, "a"]]}), "polygon JbKdV2oXfM: a polygon must be"),
-            (region("rectanglelabels", {"x": 1}), "rectangle JbKdV2oXfM: y must be a number"),
-            (region("rectanglelabels", {}, image_rotation=90), "rectangle JbKdV2oXfM: the picture is turned"),
-            (region("brushlabels", {}, original_width=5), "it is for a picture of 5 x 90"),
-            ({"type": "brushlabels"}, "original_height must be a number"),
-            ({}, "type must be a text"),
+            (region("brushlabels", {"rle": [1, 2]}), "result\\[1\\]: value: rle ends too soon"),
+            (region("polygonlabels", {"points": [[1, "a"]]}), "result\\[1\\]: value: 'points': a polygon must be"),
+            (region("rectanglelabels", {"x": 1}), "result\\[1\\]: value: 'y' is missing"),
+            (region("rectanglelabels", {}, image_rotation=90), "result\\[1\\]: the picture is turned"),
+            (region("brushlabels", {}, original_width=5), "result\\[1\\] is for 5 x 90"),
+            ({"type": "brushlabels"}, "result\\[0\\]: 'original_height' is missing"),
+            ({}, "'type' is missing"),
         ],
     )
     def test_what_is_wrong_is_named(self, tmp_path, result, message) -> None:
@@ -344,11 +344,11 @@ class TestVideos:
     @pytest.mark.parametrize(
         ("result", "data", "message"),
         [
-            (track((0, False, 0, 0, 5, 5)), {}, "videorectangle r1: frames count from 1, got 0"),
-            (track((1, False, 0, 0, 5, "x")), {}, "videorectangle r1: frame 1: height must be a number"),
+            (track((0, False, 0, 0, 5, 5)), {}, "sequence\\[0\\]: frames count from 1, got 0"),
+            (track((1, False, 0, 0, 5, "x")), {}, "sequence\\[0\\]: 'height' must be a number"),
             (track((1, False, 0, 0, 5, 5)), {"frames": "1-x"}, "frames: expected numbers as in"),
-            ({"type": "videorectangle", "value": {}}, {}, "sequence must be a list"),
-            (track((1, False, 0, 0, 5, 5), meta={"rle_by_frame": {"1": {}}}), {}, "frame 1: rle size"),
+            ({"type": "videorectangle", "value": {}}, {}, "value: 'sequence' is missing"),
+            (track((1, False, 0, 0, 5, 5), meta={"rle_by_frame": {"1": {}}}), {}, "rle_by_frame: 1: 'size' is missing"),
         ],
     )
     def test_what_is_wrong_is_named(self, tmp_path, result, data, message) -> None:
