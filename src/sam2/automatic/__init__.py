@@ -2,5 +2,6 @@
 
 from sam2.automatic.proposals import MaskProposal, propose
 from sam2.automatic.settings import AutomaticSettings
+from sam2.automatic.video import VideoMaskGenerator, VideoMaskOptions
 
-__all__ = ["AutomaticSettings", "MaskProposal", "propose"]
+__all__ = ["AutomaticSettings", "MaskProposal", "VideoMaskGenerator", "VideoMaskOptions", "propose"]

@@ -1,0 +1,62 @@
+"""How much masks have in common, and which of them are new: plain functions of small masks.
+
+Masks are compared as the tracker sees them, at a quarter of the model's input: what vanishes there cannot be followed,
+and a hundred masks against fifty objects are one small matrix product whatever the size of the frame.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam2.automatic.video_settings import VideoMaskSettings
+
+Planes = npt.NDArray[np.float32]
+"""[n, p] masks as 0 and 1, a row each: sums of products are areas, exactly."""
+
+
+def small_mask(mask: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.float32]:
+    """A mask [H, W] as a row [side * side]: 1 where at least half of a cell is inside."""
+    shrunk = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return (np.asarray(shrunk) >= 0.5).astype(np.float32).ravel()
+
+
+def new_masks(found: Planes, ranks: Sequence[float], followed: Planes, settings: VideoMaskSettings) -> list[int]:
+    """Rows of ``found`` that ``followed`` objects, and better rows, leave uncovered; the best one first.
+
+    Args:
+        found: [m, p] masks of a frame; empty ones are no objects.
+        ranks: m numbers, of which a larger one goes first.
+        followed: [n, p] masks of the objects that are followed.
+    """
+    areas = found.sum(1)
+    known = list(followed)
+    union = followed.max(0) if len(followed) else np.zeros(found.shape[1:], np.float32)
+    chosen: list[int] = []
+    for row in np.argsort(-np.asarray(ranks), kind="stable").tolist():
+        mask, area = found[row], areas[row]
+        if area == 0 or float(mask @ union) >= settings.new_object_coverage * area:
+            continue
+        if any(_iou(mask, other) >= settings.new_object_iou for other in known):
+            continue
+        chosen.append(row)
+        known.append(mask)
+        union = np.maximum(union, mask)
+    return chosen
+
+
+def same_masks(masks: Planes, threshold: float) -> list[tuple[int, int]]:
+    """Pairs of rows (i < j) whose IoU is at least ``threshold``; empty masks are like nothing."""
+    common = masks @ masks.T
+    areas = np.diag(common)
+    union = areas[:, None] + areas[None] - common
+    like = (common >= threshold * union) & (union > 0)
+    first, second = np.nonzero(np.triu(like, 1))
+    return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+def _iou(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    common = float(first @ second)
+    union = float(first.sum() + second.sum()) - common
+    return common / union if union else 0.0
