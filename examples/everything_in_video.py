@@ -20,9 +20,7 @@ def main() -> None:
         sys.exit(__doc__)
     clip, output = Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "out")
     output.mkdir(parents=True, exist_ok=True)
-    model = sam2.load("nano")
-    on_key_frames = sam2.SAM2AutomaticMaskGenerator(model, points_per_side=12, min_mask_region_area=100)
-    generator = sam2.VideoMaskGenerator(model, on_key_frames, sam2.VideoMaskOptions(keyframe_every=15))
+    generator = sam2.VideoMaskGenerator(sam2.load("nano"), keyframe_every=15)
 
     with open_frames(clip) as frames:
         fps = frames.fps or 24.0

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam2.automatic.video import VideoMaskGenerator, VideoMaskOptions
+    from sam2.automatic.video import VideoMaskGenerator, VideoMaskSettings
     from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
     from sam2.build_sam import (
         build_sam2,
@@ -31,7 +31,7 @@ _EXPORTS = {
     "SAM2ImagePredictor": "sam2.sam2_image_predictor",
     "SAM2VideoPredictor": "sam2.sam2_video_predictor",
     "VideoMaskGenerator": "sam2.automatic.video",
-    "VideoMaskOptions": "sam2.automatic.video",
+    "VideoMaskSettings": "sam2.automatic.video",
     "VideoSession": "sam2.tracking.session",
     "build_sam2": "sam2.build_sam",
     "build_sam2_camera_predictor": "sam2.build_sam",
@@ -47,7 +47,7 @@ __all__ = [
     "SAM2ImagePredictor",
     "SAM2VideoPredictor",
     "VideoMaskGenerator",
-    "VideoMaskOptions",
+    "VideoMaskSettings",
     "VideoSession",
     "__version__",
     "build_sam2",

@@ -2,6 +2,6 @@
 
 from sam2.automatic.proposals import MaskProposal, propose
 from sam2.automatic.settings import AutomaticSettings
-from sam2.automatic.video import VideoMaskGenerator, VideoMaskOptions
+from sam2.automatic.video import VideoMaskGenerator, VideoMaskSettings
 
-__all__ = ["AutomaticSettings", "MaskProposal", "VideoMaskGenerator", "VideoMaskOptions", "propose"]
+__all__ = ["AutomaticSettings", "MaskProposal", "VideoMaskGenerator", "VideoMaskSettings", "propose"]
