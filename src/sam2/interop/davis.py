@@ -5,6 +5,8 @@ their track ids. A picture with a number above 255 becomes a grey PNG of 16 bits
 What PNGs do not hold (classes, names of still pictures, frame rates) stands in ``labels.json`` beside them.
 """
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ from sam2.interop.rle import Rle, decode_mask, encode_runs
 from sam2.io.palette import write_palette_png
 
 LABELS_FILE = "labels.json"
+_MASKS = "Annotations"
+_FRAME = re.compile(r"(?:frame[_-]?)?([0-9]+)", re.IGNORECASE)
 MOST_PALETTE, MOST_NUMBERS = 255, 65535
 
 Labels = npt.NDArray[Any]
@@ -152,7 +156,8 @@ def _draw(path: Path, image: AnnotatedImage, numbers: _Numbers) -> None:
 def read_davis(path: Path, *, images: Path | None = None) -> Annotations:
     """Read a folder of PNGs, of folders of PNGs (or its parent with ``Annotations`` in it), or a single PNG.
 
-    A folder whose files are called by numbers is a video, whose frames these numbers are; other PNGs are pictures.
+    A folder whose files are called by numbers (``00012.png``, ``frame_00012.png``) is a video, whose frames these are;
+    other PNGs are pictures.
 
     Args:
         path: file or folder.
@@ -164,7 +169,7 @@ def read_davis(path: Path, *, images: Path | None = None) -> Annotations:
     if path.is_file():
         return Annotations([_read_still(path, _Sidecar(), path.with_suffix(".jpg").name, "")])
     pictures = None if images is None else PictureFolder(images)
-    base = path / "Annotations" if (path / "Annotations").is_dir() else path
+    base = path / _MASKS if (path / _MASKS).is_dir() else path
     sidecar = _Sidecar.read(base / LABELS_FILE)
     folders: dict[Path, list[Path]] = {}
     for file in sorted(base.rglob("*.png")):
@@ -172,14 +177,12 @@ def read_davis(path: Path, *, images: Path | None = None) -> Annotations:
             folders.setdefault(file.parent, []).append(file)
     if not folders:
         raise ValueError(f"{path} holds no PNG")
+    names = _video_names(base, list(folders), path.resolve().name)
     found: list[AnnotatedImage] = []
     for folder, files in folders.items():
         inner = folder.relative_to(base)
-        if (inner / files[0].name).as_posix() not in sidecar.stills and all(_is_number(file.stem) for file in files):
-            names = [other.name for other in folders]
-            short = folder.name if inner.parts else path.resolve().name
-            name = short if names.count(folder.name) == 1 else inner.as_posix()
-            found += _read_video(files, sidecar.videos.get(inner.as_posix(), {}), name)
+        if (inner / files[0].name).as_posix() not in sidecar.stills and all(_frame(file) is not None for file in files):
+            found += _read_video(files, sidecar.videos.get(inner.as_posix(), {}), names[folder])
         else:
             for file in files:
                 key = file.relative_to(base)
@@ -208,8 +211,19 @@ class _Sidecar:
             raise ValueError(f"{path} is not what a writer of davis leaves: 'pictures' and 'videos'") from None
 
 
-def _is_number(stem: str) -> bool:
-    return stem.isascii() and stem.isdigit()
+def _frame(file: Path) -> int | None:
+    """The frame that a file is for, by its name: ``00012`` or ``frame_00012``; None if it is a picture."""
+    found = _FRAME.fullmatch(file.stem)
+    return None if found is None else int(found[1])
+
+
+def _video_names(base: Path, folders: Sequence[Path], root: str) -> dict[Path, str]:
+    """What videos are called, by folder: as their folders, with those above where two have one name."""
+    parts = {
+        folder: [part for part in folder.relative_to(base).parts if part != _MASKS] or [root] for folder in folders
+    }
+    last = Counter(inner[-1] for inner in parts.values())
+    return {folder: inner[-1] if last[inner[-1]] == 1 else "/".join(inner) for folder, inner in parts.items()}
 
 
 def _picture_name(key: Path, pictures: PictureFolder | None) -> str:
@@ -228,7 +242,7 @@ def _read_still(file: Path, sidecar: _Sidecar, name: str, key: str) -> Annotated
 def _read_video(files: Sequence[Path], record: Mapping[str, Any], name: str) -> list[AnnotatedImage]:
     video: VideoInfo | None = None
     frames: list[AnnotatedImage] = []
-    for file in sorted(files, key=lambda file: int(file.stem)):
+    for file in sorted(files, key=lambda file: _frame(file) or 0):
         labels = _read_png(file)
         height, width = labels.shape
         if video is None:
@@ -238,7 +252,7 @@ def _read_video(files: Sequence[Path], record: Mapping[str, Any], name: str) -> 
             raise ValueError(f"{file} is {width} x {height}, frames before it {video.width} x {video.height}")
         objects = _objects(labels, record, tracked=True)
         frames.append(
-            AnnotatedImage(f"{video_path(video.name)}/{file.stem}.jpg", width, height, objects, video, int(file.stem))
+            AnnotatedImage(f"{video_path(video.name)}/{file.stem}.jpg", width, height, objects, video, _frame(file))
         )
     return frames
 
@@ -278,6 +292,8 @@ def _read_png(path: Path) -> Labels:
             mode, labels = str(picture.mode), np.array(picture)
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
+    if mode == "RGB" and (labels == labels[..., :1]).all():  # grey all the same
+        mode, labels = "L", labels[..., 0]
     if labels.ndim != 2 or mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
         raise ValueError(f"{path} must be a palette or grey PNG, whose values are numbers of objects, got mode {mode}")
     return labels

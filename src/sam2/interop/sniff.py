@@ -73,8 +73,12 @@ def _of_file(path: Path) -> str | None:
 
 def _of_json(document: Any) -> str | None:
     if isinstance(document, list):
-        entries = cast(list[Any], document)
-        return "label-studio" if entries and isinstance(entries[0], dict) and "data" in entries[0] else None
+        first: Any = next(iter(cast(list[Any], document)), None)
+        if not isinstance(first, dict):
+            return None
+        if "image_id" in first and ("segmentation" in first or "bbox" in first):
+            return "coco"  # results
+        return "label-studio" if "data" in first else None
     if not isinstance(document, dict):
         return None
     keys = cast(dict[str, Any], document)

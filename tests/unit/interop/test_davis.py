@@ -138,6 +138,24 @@ def test_the_layouts_of_davis_and_mose(tmp_path, layout) -> None:
     assert np.array_equal(found.images[0].objects[0].mask(), ring())
 
 
+def test_other_layouts(tmp_path) -> None:
+    for name in ("chair/Annotations/frame_000014.png", "caps/Annotations/frame_000033.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        write_palette_png(tmp_path / name, ring().astype(np.uint8))
+    (tmp_path / "stills").mkdir()
+    Image.fromarray(np.repeat(ring()[..., None] * np.uint8(255), 3, 2)).save(tmp_path / "stills" / "IMG_1.png")
+
+    found = read_davis(tmp_path)
+
+    assert [(image.name, image.frame) for image in found] == [
+        ("caps/frame_000033.jpg", 33),
+        ("chair/frame_000014.jpg", 14),
+        ("stills/IMG_1.jpg", None),
+    ]
+    assert [video.name for video in found.videos] == ["caps", "chair"]
+    assert np.array_equal(found.images[2].objects[0].mask(), ring())
+
+
 def test_a_single_folder_or_file(tmp_path) -> None:
     path = tmp_path / "bear" / "00007.png"
     path.parent.mkdir()
@@ -170,7 +188,7 @@ def test_what_is_wrong_is_named(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"00001\.png is 5 x 4, frames before it 4 x 4"):
         read_davis(tmp_path)
 
-    Image.new("RGB", (4, 4)).save(tmp_path / "00001.png")
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(tmp_path / "00001.png")
     with pytest.raises(ValueError, match=r"00001\.png must be a palette or grey PNG.*RGB"):
         read_davis(tmp_path)
 
