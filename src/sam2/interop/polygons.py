@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2.interop.bridges import Points, Polygon, find_bridges, walk, without_bridges, without_repeats
-from sam2.interop.bridges import join_polygons as join_polygons  # offered here
 from sam2.interop.rle import Mask
 
 Within = tuple[float, float]
