@@ -51,7 +51,7 @@ def plan_legs(prompts: Sequence[VideoPrompt], span: Span, num_frames: int) -> li
     Raises:
         ValueError: a frame that the video does not have, or a span that holds nothing.
     """
-    _check(prompts, span, num_frames)
+    check_frames(prompts, span, num_frames)
     ids = tuple(sorted({prompt.object_id for prompt in prompts}))
     frames = {obj_id: [p.frame for p in prompts if p.object_id == obj_id] for obj_id in ids}
     first = min(min(values) for values in frames.values())
@@ -83,7 +83,8 @@ def _backward(tops: dict[int, int], bottom: int) -> list[Leg]:
     return legs
 
 
-def _check(prompts: Sequence[VideoPrompt], span: Span, num_frames: int) -> None:
+def check_frames(prompts: Sequence[VideoPrompt], span: Span, num_frames: int) -> None:
+    """Raise ``ValueError`` if a prompt or the span names a frame that the video does not have."""
     has = f"the video has {num_frames} frames (0 to {num_frames - 1})"
     for prompt in prompts:
         if prompt.frame >= num_frames:

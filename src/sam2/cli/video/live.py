@@ -10,9 +10,9 @@ import numpy as np
 from sam2.cli.errors import OutputError, say
 from sam2.cli.prompts import strays
 from sam2.cli.video.prompts import VideoPrompt
-from sam2.cli.video.run import add_prompts
 from sam2.cli.video.sinks import Shown, draw
 from sam2.cli.video.stopping import Stop
+from sam2.cli.video.tracks import add_prompts
 from sam2.cli.video.window import Window
 from sam2.io.camera import is_live
 from sam2.io.frames import stream_frames

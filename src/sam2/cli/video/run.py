@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,16 @@ from typing import Any
 import numpy as np
 
 from sam2.cli.errors import Interrupted, OutputError, describe, is_expected, say
-from sam2.cli.masks import tight_box
 from sam2.cli.progress import progress
-from sam2.cli.video.journal import Journal, Row, write_results
-from sam2.cli.video.legs import Leg, has_begun
+from sam2.cli.video.asked import DATA_SETS
+from sam2.cli.video.journal import Journal, write_results
+from sam2.cli.video.legs import Leg
 from sam2.cli.video.peek import PeekedFrames
-from sam2.cli.video.prompts import VideoPrompt
-from sam2.cli.video.resume import save_state
+from sam2.cli.video.records import write_data_sets, write_timeline
 from sam2.cli.video.sinks import Job, Shown, Sink, make_sinks
 from sam2.cli.video.stopping import Stop
-from sam2.interop.rle import decode_mask, encode_mask
-from sam2.tracking import FrameResult, VideoSession
-from sam2.tracking.passes import Plan
-from sam2.tracking.passes import run as run_pass
+from sam2.cli.video.tracks import Tracked, Tracks
+from sam2.interop.rle import decode_mask
 
 CHECKPOINT_SECONDS = 20.0
 """How much tracking a crash may cost."""
@@ -34,20 +31,20 @@ class Run:
     """All that a run works with.
 
     Attributes:
-        session: with its prompts, or its state of before a break.
-        frames: the session's frames.
+        tracks: where masks come from.
+        frames: the pictures that are tracked.
         journal: its header is what was asked.
         legs: the whole way, what is done already included.
-        corrections: prompts that are given when tracking comes to their frames.
         job: what the sinks need.
+        ids: of all objects; those that are found are added.
     """
 
-    session: VideoSession
+    tracks: Tracks
     frames: PeekedFrames
     journal: Journal
     legs: Sequence[Leg]
-    corrections: Sequence[VideoPrompt]
     job: Job
+    ids: set[int]
 
     @property
     def total(self) -> int:
@@ -70,7 +67,7 @@ class Run:
         failure: Exception | None = None
         with Stop() as stop:
             # Pictures are drawn along the way where frames come in order and from the start; else afterwards.
-            live = make_sinks(self.formats, self.job) if not before and self._in_order() else None
+            live = self._sinks() if not before and self._in_order() else None
             try:
                 self._track(stop, live or [])
             except Exception as error:
@@ -86,18 +83,26 @@ class Run:
             done = len(self.journal)
             if done < self.total:
                 with suppress(OutputError):  # the disk may be full; the last one is still there
-                    save_state(self.session, self.job.work, done)
+                    self.tracks.save(self.job.work, done)
             try:
                 self._finish(stop, live, complete=done == self.total)
-            except OutputError as error:
+            except (OutputError, ValueError) as error:  # a full disk, or what a format cannot hold
                 failure = failure or error
+        if not self.tracks.can_go_on:
+            self._clear()
         if failure is not None:
             raise _Unfinished(self._unfinished(failure)) from failure
         if done < self.total or stop.asked:
             raise Interrupted(self._how_to_go_on("interrupted" if stopped else "interrupted while drawing"))
+        self._clear()
+        return self._summary(done - before, seconds)
+
+    def _clear(self) -> None:
         self.journal.close()  # some systems do not remove open files
         shutil.rmtree(self.job.work, ignore_errors=True)
-        return self._summary(done - before, seconds)
+
+    def _sinks(self) -> list[Sink]:
+        return make_sinks(self.formats, self.journal.header["effects"], self.job)
 
     def _in_order(self) -> bool:
         return len(self.legs) == 1 and not self.legs[0].reverse
@@ -110,12 +115,12 @@ class Run:
                 done -= skipped
                 rest = leg.after(skipped)
                 last = None
-                for result in self._pass(rest, stop):
-                    last = result.frame_idx
-                    self._record(leg, result, sinks)
+                for tracked in self.tracks.along(rest, leg, stop):
+                    last = tracked.frame
+                    self._record(tracked, sinks)
                     advance()
                     if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                        save_state(self.session, self.job.work, len(self.journal))
+                        self.tracks.save(self.job.work, len(self.journal))
                         saved = time.monotonic()
                 if stop.asked:
                     return
@@ -123,44 +128,13 @@ class Run:
                     end = "at its first frame" if last is None else f"after frame {last}"
                     raise ValueError(f"{self.journal.header['video']} ends {end}, though it says it goes on")
 
-    def _pass(self, leg: Leg, stop: Stop) -> Iterator[FrameResult]:
-        """Every frame of a leg, corrected where that was asked for."""
-        while leg.frames:
-            for done, result in enumerate(self._uncorrected(leg, stop), start=1):
-                # the way back of --both comes by the same frames, with objects that are not prompted there
-                due = [
-                    p for p in self.corrections if (p.frame, leg.reverse) == (result.frame_idx, self.legs[0].reverse)
-                ]
-                if due:
-                    add_prompts(self.session, due)
-                    yield self.session.result_at(result.frame_idx, result.obj_ids)
-                    leg = leg.after(done)  # a new pass takes the corrected mask into memory
-                    break
-                yield result
-            else:
-                return
-
-    def _uncorrected(self, leg: Leg, stop: Stop) -> Iterator[FrameResult]:
-        nothing = range(0)
-        forward, backward = (nothing, leg.frames) if leg.reverse else (leg.frames, nothing)
-        tracks = tuple(self.session.tracks[obj_id] for obj_id in leg.obj_ids)
-        plan = Plan(tracks, forward, backward, own_pass_only=self.journal.header["direction"] == "both")
-        return run_pass(self.session, plan, cancel=lambda: stop.asked)
-
-    def _record(self, leg: Leg, result: FrameResult, sinks: Sequence[Sink]) -> None:
+    def _record(self, tracked: Tracked, sinks: Sequence[Sink]) -> None:
         """A row of the journal, and the frame to every sink."""
-        frame = result.frame_idx
-        rows = [i for i, obj_id in enumerate(result.obj_ids) if has_begun(leg, self.job.prompts, obj_id, frame)]
-        masks = np.asarray(result.masks.cpu())[rows]
-        ids = [result.obj_ids[row] for row in rows]
-        scores, ious = (x.float().cpu()[rows].tolist() for x in (result.object_scores, result.ious))
-        objects = [
-            object_row(obj_id, mask, score, iou)
-            for obj_id, mask, score, iou in zip(ids, masks, scores, ious, strict=True)
-        ]
-        self.journal.append(frame, objects)
+        self.journal.append(tracked.frame, tracked.objects)
+        ids = [item["id"] for item in tracked.objects]
+        self.ids.update(ids)
         if sinks:
-            shown = Shown(frame, self.frames[frame], ids, list(masks))
+            shown = Shown(tracked.frame, self.frames[tracked.frame], ids, tracked.masks)
             for sink in sinks:
                 sink.write(shown)
 
@@ -178,14 +152,34 @@ class Run:
         if "json" in self.formats:
             kept = ("video", "width", "height", "fps", "num_frames", "model", "direction")
             summary = {name: self.journal.header[name] for name in kept}
+            if self.job.labels.by_id or self.job.labels.rest:
+                summary["labels"] = {str(obj_id): self.job.labels.of(obj_id) for obj_id in sorted(self.ids)}
+            if self.journal.header["everything"] is not None:
+                summary["everything"] = self.journal.header["everything"]
             summary |= {"complete": complete, "prompts": self.journal.header["prompts"]}
             write_results(self.job.output / f"{self.job.stem}.json", summary, self.journal)
+        if len(self.journal):
+            self._write_records(stop)
         if problem is not None:
             raise problem
 
+    def _write_records(self, stop: Stop) -> None:
+        if "timeline" in self.formats:
+            write_timeline(self.job, self.journal)
+        names = [name for name in self.formats if name in DATA_SETS]
+        if not names or stop.asked:
+            return
+        with progress("writing", self.journal.num_frames(), speed="frames") as advance:
+
+            def go_on() -> bool:
+                advance()
+                return not stop.asked
+
+            write_data_sets(names, self.job, self.journal, go_on=go_on)
+
     def _draw(self, stop: Stop) -> None:
         """Make the pictures from the journal."""
-        sinks = make_sinks(self.formats, self.job)
+        sinks = self._sinks()
         if not sinks or not len(self.journal):
             return
         rows = self.journal.merged()
@@ -212,8 +206,7 @@ class Run:
             _discard(sinks)
 
     def _summary(self, frames: int, seconds: float) -> str:
-        ids = {prompt.object_id for prompt in self.job.prompts}
-        objects = "1 object" if len(ids) == 1 else f"{len(ids)} objects"
+        objects = "1 object" if len(self.ids) == 1 else f"{len(self.ids)} objects"
         speed = f"{frames / seconds:.1f} frames per second" if seconds > 0 else ""
         return (
             f"{self.journal.header['video']}: {objects}, {self.journal.num_frames()} frames in {seconds:.1f} s "
@@ -224,29 +217,18 @@ class Run:
         if not len(self.journal):
             return f"{what} before the first frame was done"
         done = f"{what} after {len(self.journal)} of {self.total} frames, kept in {self.job.output}"
-        return f"{done}; the same command with --resume goes on"
+        return f"{done}; the same command with --resume goes on" if self.tracks.can_go_on else done
 
     def _unfinished(self, error: Exception) -> str:
         done = len(self.journal)
+        can_go_on = done > 0 and self.tracks.can_go_on
         kept = f"{done} of {self.total} frames are done and kept in {self.job.output}" if done else "nothing is done"
-        hint = "; the same command with --resume goes on" if isinstance(error, OutputError) and done else ""
+        hint = "; the same command with --resume goes on" if isinstance(error, OutputError) and can_go_on else ""
         return f"{describe(error)}; {kept}{hint}"
 
 
 class _Unfinished(ValueError):
     """An error in the middle of a run, with what is done."""
-
-
-def object_row(obj_id: int, mask: np.ndarray, score: float, iou: float) -> Row:
-    """What the journal and the JSON say of an object on a frame, as docs/cli.md describes it."""
-    return {
-        "id": obj_id,
-        "bbox": tight_box(mask),
-        "area": int(mask.sum()),
-        "object_score": round(score, 4),
-        "predicted_iou": round(iou, 4),
-        "segmentation": encode_mask(mask),
-    }
 
 
 def shown_of(row: dict[str, Any], image: np.ndarray) -> Shown:
@@ -270,18 +252,3 @@ def drop_leftovers(work: Path) -> None:
     if work.is_dir():
         say(f"warning: starting anew: {work} of an interrupted run is dropped (--resume would have gone on)")
         shutil.rmtree(work, ignore_errors=True)
-
-
-def add_prompts(session: VideoSession, prompts: Sequence[VideoPrompt]) -> None:
-    """Tell a session everything; a mask first, which points and a box then correct."""
-    for prompt in prompts:
-        if prompt.rle is not None:
-            session.add_mask(prompt.frame, prompt.object_id, decode_mask(prompt.rle))
-        if prompt.points or prompt.box is not None:
-            session.add_points(
-                prompt.frame,
-                prompt.object_id,
-                points=prompt.points or None,
-                labels=prompt.labels or None,
-                box=prompt.box,
-            )

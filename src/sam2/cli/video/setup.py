@@ -1,23 +1,26 @@
 """From what was asked to a run that can start, or go on: the video, the journal, the model, the session."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+from sam2.automatic.video import VideoMaskGenerator
 from sam2.cli.errors import say
+from sam2.cli.labels import parse_labels
 from sam2.cli.loading import load_model
 from sam2.cli.masks import check_size, read_mask_file
 from sam2.cli.prompts import strays
+from sam2.cli.video.asked import Asked
 from sam2.cli.video.journal import Journal
-from sam2.cli.video.legs import Span, corrections, plan_legs
+from sam2.cli.video.legs import Leg, Span, check_frames, corrections, plan_legs
 from sam2.cli.video.peek import PeekedFrames
 from sam2.cli.video.prompts import VideoPrompt, prompt_records, prompts_of
 from sam2.cli.video.resume import load_state
-from sam2.cli.video.run import Run, add_prompts, drop_leftovers, work_folder
-from sam2.cli.video.sinks import Job
+from sam2.cli.video.run import Run, drop_leftovers, work_folder
+from sam2.cli.video.sinks import MAX_LABEL, Job
+from sam2.cli.video.tracks import FoundTracks, PromptedTracks, Tracks, add_prompts
 from sam2.interop.rle import decode_mask, encode_mask
 from sam2.io.frames import open_frames
 from sam2.io.listed import FolderFrames
@@ -26,45 +29,9 @@ from sam2.tracking import VideoSession
 
 DEFAULT_FPS = 24.0
 """For folders, which do not say how fast they are."""
-MAX_LABEL = 255
-"""Object ids that fit into a palette PNG."""
-_JOURNAL = "frames.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line says.
-
-    Attributes:
-        explicit: names of options that were typed rather than left at their defaults.
-    """
-
-    clip: Path
-    output: Path
-    prompts: Sequence[VideoPrompt]
-    span: Span
-    formats: tuple[str, ...]
-    model: str
-    fps: float | None
-    explicit: frozenset[str]
-
-    @property
-    def stem(self) -> str:
-        """What the names of results begin with."""
-        resolved = self.clip.resolve()
-        return resolved.name if resolved.is_dir() else resolved.stem
-
-    @property
-    def settled(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with its beginning."""
-        return {
-            "model": self.model,
-            "direction": self.span.direction,
-            "start": self.span.start,
-            "end": self.span.end,
-            "formats": list(self.formats),
-            "fps": self.fps,
-        }
+_JOURNAL, _SEARCH_JOURNAL = "frames.jsonl", "found.jsonl"
+_UNSAID: dict[str, Any] = {"effects": [], "labels": [], "everything": None}
+"""What older journals do not say."""
 
 
 @contextmanager
@@ -91,7 +58,10 @@ def open_run(asked: Asked, *, resume: bool, device: str | None, dtype: str) -> I
 
 def _begin(asked: Asked, frames: PeekedFrames) -> Journal:
     """Check the prompts against the video and start a journal."""
-    plan_legs(asked.prompts, asked.span, frames.num_frames)
+    if asked.search is None:
+        plan_legs(asked.prompts, asked.span, frames.num_frames)
+    else:
+        check_frames(asked.prompts, asked.span, frames.num_frames)
     too_large = [prompt.object_id for prompt in asked.prompts if prompt.object_id > MAX_LABEL]
     if too_large and "masks" in asked.formats:
         raise ValueError(f"object {too_large[0]}: the PNGs of --format masks hold object ids up to {MAX_LABEL}")
@@ -111,7 +81,7 @@ def _begin(asked: Asked, frames: PeekedFrames) -> Journal:
         "fps": asked.fps or frames.fps or DEFAULT_FPS,
         "prompts": prompt_records(prompts),
     }
-    return Journal(work / _JOURNAL, header)
+    return Journal(work / (_JOURNAL if asked.search is None else _SEARCH_JOURNAL), header)
 
 
 def _with_masks_read(asked: Asked, frames: PeekedFrames) -> list[VideoPrompt]:
@@ -134,7 +104,7 @@ def _reopen(asked: Asked, frames: PeekedFrames) -> Journal:
         raise ValueError(f"--resume: there is no interrupted run of {asked.clip} in {asked.output}")
     journal = Journal(path)
     try:
-        header = journal.header
+        journal.header = header = {**_UNSAID, **journal.header}
         if any(header[name] != getattr(frames, name) for name in ("width", "height", "num_frames")):
             raise ValueError(f"--resume: {asked.clip} has another size or length than in the interrupted run")
         typed = {"direction" if name in ("reverse", "both") else name for name in asked.explicit}
@@ -153,19 +123,27 @@ def _reopen(asked: Asked, frames: PeekedFrames) -> Journal:
 
 
 def _prepare(asked: Asked, frames: PeekedFrames, journal: Journal, *, device: str | None, dtype: str) -> Run:
-    """Load the model, and bring a session to where the journal ends."""
+    """Load the model, and bring it to where the journal ends."""
     header = journal.header
     prompts = prompts_of(header["prompts"], name=str(journal.path), folder=journal.path.parent)
-    legs = plan_legs(prompts, Span(header["direction"], header["start"], header["end"]), frames.num_frames)
     model = SAM2VideoPredictor(load_model(header["model"], device=device, dtype=dtype))  # fills small holes
-    session = VideoSession(model, frames)
+    span = Span(header["direction"], header["start"], header["end"])
     work = work_folder(asked.output, asked.stem)
-    rows = load_state(session, work, len(journal)) if len(journal) else 0
-    journal.truncate(rows)
-    later = corrections(prompts, legs)
-    if not rows:
-        add_prompts(session, [prompt for prompt in prompts if prompt not in later])
+    if header["everything"] is not None:
+        begin, end = span.start or 0, frames.num_frames - 1 if span.end is None else span.end
+        legs = [Leg(range(begin, end + 1), ())]
+        tracks: Tracks = FoundTracks(VideoMaskGenerator(model, **header["everything"]), frames)
+    else:
+        legs = plan_legs(prompts, span, frames.num_frames)
+        later = corrections(prompts, legs)
+        session = VideoSession(model, frames)
+        rows = load_state(session, work, len(journal)) if len(journal) else 0
+        journal.truncate(rows)
+        if not rows:
+            add_prompts(session, [prompt for prompt in prompts if prompt not in later])
+        tracks = PromptedTracks(session, prompts, later, span.direction == "both", legs[0].reverse)
     covered = sorted({frame for leg in legs for frame in leg.frames})
-    names = [path.stem for path in frames.source.paths] if isinstance(frames.source, FolderFrames) else []
-    job = Job(asked.output, work, asked.stem, header["fps"], names, prompts, covered)
-    return Run(session, frames, journal, legs, later, job)
+    names = [path.name for path in frames.source.paths] if isinstance(frames.source, FolderFrames) else []
+    labels = parse_labels(header["labels"])
+    job = Job(asked.output, work, asked.stem, header["fps"], names, prompts, covered, labels)
+    return Run(tracks, frames, journal, legs, job, {prompt.object_id for prompt in prompts})

@@ -1,24 +1,27 @@
 """The pictures that ``sam2 video`` makes, frame by frame in ascending order, in constant memory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from sam2.cli.errors import OutputError
+from sam2.cli.errors import OutputError, say
+from sam2.cli.labels import Labels
 from sam2.cli.outputs import jpeg_bytes, write_whole
-from sam2.cli.video.command import FORMATS
+from sam2.cli.video.asked import EFFECTS
 from sam2.cli.video.prompts import VideoPrompt
 from sam2.io.palette import write_palette_png, write_rgba_png
 from sam2.io.video_writer import VideoWriter
-from sam2.viz import DrawnPrompts, contact_sheet, draw_overlay
+from sam2.viz import DrawnPrompts, Effect, apply_effect, contact_sheet, draw_overlay, make_effect
 
 SHEET_CELLS = 12
+MAX_LABEL = 255
+"""Object ids that fit into a palette PNG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,10 @@ class Job:
         work: folder for files that are still being written.
         stem: what names of results begin with.
         fps: frames per second of written videos.
-        names: what each frame's picture is called, without a suffix; ``00000`` and so on where it is empty.
-        prompts: all of them.
+        names: what the file of each frame is called; empty where frames have no files of their own.
+        prompts: all of them; none where everything is looked for.
         frames: the frames that the run goes through, ascending.
+        labels: names of classes.
     """
 
     output: Path
@@ -59,11 +63,12 @@ class Job:
     names: Sequence[str]
     prompts: Sequence[VideoPrompt]
     frames: Sequence[int]
+    labels: Labels = field(default_factory=Labels)
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one object."""
-        return len({prompt.object_id for prompt in self.prompts}) > 1
+        """Whether there may be more than one object."""
+        return len({prompt.object_id for prompt in self.prompts}) != 1
 
     def draw(self, shown: Shown) -> np.ndarray:
         """The overlay of a frame."""
@@ -71,7 +76,7 @@ class Job:
 
     def picture(self, folder: Path, frame: int) -> Path:
         """The PNG of a frame in ``folder``."""
-        return folder / f"{self.names[frame] if self.names else f'{frame:05d}'}.png"
+        return folder / f"{Path(self.names[frame]).stem if self.names else f'{frame:05d}'}.png"
 
 
 class Sink(Protocol):
@@ -90,16 +95,17 @@ class Sink(Protocol):
         ...
 
 
-def make_sinks(formats: Sequence[str], job: Job) -> list[Sink]:
-    """The sinks of ``formats``, ``json`` left out."""
-    kinds = {
+def make_sinks(formats: Sequence[str], effects: Sequence[str], job: Job) -> list[Sink]:
+    """The sinks of those ``formats`` that are pictures, and of ``effects``."""
+    kinds: dict[str, Callable[[Job], Sink]] = {
         "overlay": _Overlay,
         "masks": _PaletteMasks,
-        "cutout": _CutoutVideo,
         "cutout-png": _CutoutPictures,
         "sheet": _Sheet,
     }
-    return [kinds[name](job) for name in FORMATS if name in formats and name in kinds]
+    sinks = [kinds[name](job) for name in kinds if name in formats]
+    films = [name for name in EFFECTS if name in effects or (name == "cutout" and name in formats)]
+    return sinks + [_EffectFilm(job, name) for name in films]
 
 
 def draw(shown: Shown, prompts: Sequence[VideoPrompt], *, show_ids: bool) -> np.ndarray:
@@ -114,23 +120,13 @@ def draw(shown: Shown, prompts: Sequence[VideoPrompt], *, show_ids: bool) -> np.
 
 
 def label_image(shown: Shown) -> np.ndarray:
-    """[h, w] uint8, each pixel its object's id, 0 for none. Where masks overlap, the smaller one is on top."""
+    """[h, w] uint8, each pixel its object's id, 0 for none and for ids above 255. Smaller objects are on top."""
     labels = np.zeros(shown.image.shape[:2], np.uint8)
     order = sorted(range(len(shown.ids)), key=lambda row: -int(shown.masks[row].sum()))
     for row in order:
-        labels[shown.masks[row]] = shown.ids[row]
+        if shown.ids[row] <= MAX_LABEL:
+            labels[shown.masks[row]] = shown.ids[row]
     return labels
-
-
-def cut_out(shown: Shown) -> np.ndarray:
-    """[h, w, 4] uint8: the objects' pixels, smoothly transparent at their edges; black where nothing is."""
-    union = np.zeros(shown.image.shape[:2], np.uint8)
-    for mask in shown.masks:
-        union[mask] = 255
-    alpha = cv2.GaussianBlur(union, (3, 3), 0)
-    # colours go a little beyond the edge, where video codecs mix neighbouring pixels
-    near = cv2.dilate(union, np.ones((9, 9), np.uint8))
-    return np.dstack([cv2.copyTo(shown.image, near, np.zeros_like(shown.image)), alpha])
 
 
 class _Film:
@@ -181,13 +177,15 @@ class _Overlay:
         self._film.write(self._job.draw(shown))
 
 
-class _CutoutVideo:
-    def __init__(self, job: Job) -> None:
-        self._film = _Film(job, "cutout.webm", alpha=True)
+class _EffectFilm:
+    def __init__(self, job: Job, name: str) -> None:
+        self._effect: Effect = make_effect(name)
+        alpha = self._effect.alpha
+        self._film = _Film(job, f"{name.replace('-', '_')}.{'webm' if alpha else 'mp4'}", alpha=alpha)
         self.close, self.discard = self._film.close, self._film.discard
 
     def write(self, shown: Shown) -> None:
-        self._film.write(cut_out(shown))
+        self._film.write(self._effect(shown.image, shown.masks, shown.ids))
 
 
 class _Pictures:
@@ -217,9 +215,13 @@ class _Pictures:
 class _PaletteMasks(_Pictures):
     def __init__(self, job: Job) -> None:
         super().__init__(job, job.output / "masks" / job.stem)
+        self._warned = False
 
     def write(self, shown: Shown) -> None:
         path = self.path_of(shown.frame)
+        if not self._warned and max(shown.ids, default=0) > MAX_LABEL:
+            say(f"warning: {self._folder}: from object {MAX_LABEL + 1} on none is drawn: PNGs hold no larger numbers")
+            self._warned = True
         try:
             write_palette_png(path, label_image(shown))
         except OSError as error:
@@ -233,7 +235,7 @@ class _CutoutPictures(_Pictures):
     def write(self, shown: Shown) -> None:
         path = self.path_of(shown.frame)
         try:
-            write_rgba_png(path, cut_out(shown))
+            write_rgba_png(path, apply_effect("cutout", shown.image, shown.masks))
         except OSError as error:
             raise _cannot(path, error) from error
 
