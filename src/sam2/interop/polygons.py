@@ -162,7 +162,7 @@ def _check_tolerance(tolerance: float) -> None:
 def _bits(mask: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if mask.ndim != 2:
         raise ValueError(f"mask must have shape [h, w], got {mask.shape}")
-    return (mask != 0).astype(np.uint8)
+    return (mask != 0).astype(np.uint8, order="C")  # decoded masks have the other order
 
 
 def _trace(bits: npt.NDArray[np.uint8], mode: int) -> tuple[list[npt.NDArray[Any]], list[int]]:
