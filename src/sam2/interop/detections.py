@@ -12,13 +12,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
-
-import yaml
 
 from sam2.interop.annotations import DEFAULT_LABEL, Box
 from sam2.interop.detector_json import LayoutError, RawBox, RawImage, check_box, label_of, number, read_layout
 from sam2.interop.files import read_json
+from sam2.interop.yolo import find_class_names
 from sam2.io.listed import IMAGE_SUFFIXES
 
 _EXTENSIONS = (*IMAGE_SUFFIXES, ".jfif", ".gif", ".ppm", ".pgm", ".avif", ".heic")
@@ -148,7 +146,9 @@ def read_detections(
     given = dict(enumerate(names)) if isinstance(names, Sequence) else dict(names or {})
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder of boxes: {path}")
-    class_names = {**_class_names(path), **given}
+    is_json = path.is_file() and path.suffix.lower() != ".txt"
+    found = () if is_json else find_class_names(path if path.is_dir() else path.parent)
+    class_names = {**dict(enumerate(found)), **given}
     if path.is_file():
         return Detections(path, _read_file(path, class_names, normalized), names=class_names, normalized=normalized)
     files = [file for file in sorted(path.rglob("*.txt")) if file.name != "classes.txt"] or sorted(path.rglob("*.json"))
@@ -216,35 +216,6 @@ def _read_yolo(path: Path, names: Mapping[int, str]) -> RawImage:
         image.boxes.append(RawBox(check_box(values[1:5], where, "cxcywh"), label, score, where))
     _check_shares(image.boxes)
     return image
-
-
-def _class_names(path: Path) -> dict[int, str]:
-    """Names of classes that lie beside YOLO's files, by number."""
-    if path.is_file() and path.suffix.lower() != ".txt":
-        return {}
-    folder = path if path.is_dir() else path.parent
-    for place in (folder, *list(folder.resolve().parents)[:2]):
-        file = place / "data.yaml"
-        if file.is_file():
-            return _names_of_yaml(file)
-        file = place / "classes.txt"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            return {index: line.strip() for index, line in enumerate(lines) if line.strip()}
-    return {}
-
-
-def _names_of_yaml(path: Path) -> dict[int, str]:
-    try:
-        found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    names: Any = cast(dict[str, Any], found).get("names") if isinstance(found, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(cast(list[Any], names)))
-    if not isinstance(names, dict) or not all(isinstance(key, int) for key in cast(dict[Any, Any], names)):
-        raise ValueError(f"{path}: names must be a list, or names by number")
-    return {key: str(name) for key, name in cast(dict[int, Any], names).items()}
 
 
 def _posix(name: str) -> PurePosixPath:

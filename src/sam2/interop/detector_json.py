@@ -1,6 +1,5 @@
 """Boxes as detectors write them into JSON, whichever of the known layouts it is."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -12,6 +11,9 @@ KNOWN_LAYOUTS = (
     "({boxes, scores, labels}, one, a list with image names, or by image name), entries with a box ([{name, box}], as "
     "ultralytics and pipelines of transformers write them), lists of [x0, y0, x1, y1], JSON of sam2 image"
 )
+_LARGEST = 1e12
+"""No coordinate or score is larger; JSON knows whole numbers that no float holds."""
+
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh")
 
 _IMAGE_KEYS = ("file_name", "image", "image_path", "image_id")
@@ -88,7 +90,7 @@ def label_of(value: Any, names: Mapping[int, str]) -> str:
     """The name of a class given by name or number; numbers without a name are written as they are."""
     if isinstance(value, str) and value.strip():
         return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer():
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         return names.get(int(value), str(int(value)))
     return DEFAULT_LABEL
 
@@ -121,7 +123,7 @@ def number(value: Any, where: str) -> float:
     Raises:
         LayoutError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise LayoutError(f"{where}: expected a finite number, got {_short(value)}")
     return float(value)
 

@@ -152,13 +152,13 @@ class _Dataset:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
         if path.is_file() and path.suffix == ".txt":
-            return cls(path.parent, [path], _find_names(path.parent))
+            return cls(path.parent, [path], find_class_names(path.parent))
         folder = path if path.is_dir() else path.parent
         labels = folder / "labels" if (folder / "labels").is_dir() else folder
         files = sorted(file for file in labels.rglob("*.txt") if not _is_other(file.relative_to(labels)))
         if not files:
             raise ValueError(f"{labels} holds no text file with labels")
-        return cls(labels, files, _read_names(path) if path.is_file() else _find_names(labels))
+        return cls(labels, files, _read_names(path) if path.is_file() else find_class_names(labels))
 
     def pictures(self, images: Path | None) -> PictureFolder:
         """Their folder: the one that is given, ``images`` in place of ``labels``, or where the text files are."""
@@ -180,7 +180,7 @@ def _is_other(path: Path) -> bool:
     return path.name.startswith(".") or (len(path.parts) == 1 and path.name in _NOT_LABELS)
 
 
-def _find_names(folder: Path) -> tuple[str, ...]:
+def find_class_names(folder: Path) -> tuple[str, ...]:
     """Names of classes from the folder or the nearest one above it that holds them, two steps up at most."""
     for place in (folder, *list(folder.absolute().parents)[:2]):
         for file in (place / "data.yaml", place / "classes.txt"):

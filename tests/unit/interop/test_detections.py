@@ -183,6 +183,7 @@ def test_dots_in_names(tmp_path) -> None:
         ([{"image_id": 1, "bbox": [1, 2, -3, 4]}], "entry 0: .*width and height of at least 0"),
         ('{"boxes": [[1, NaN, 3, 4]]}', "box 0: expected a finite number, got nan"),
         ({"boxes": [[1, "2", 3, 4]]}, "box 0: expected a finite number, got '2'"),
+        ({"boxes": [[1, 2, 3, 10**400]]}, "box 0: expected a finite number, got 1000"),
         ({"boxes": [[1, 2, 3, True]]}, "box 0: expected a finite number, got True"),
         ({"boxes": XYXY, "scores": [0.5]}, "scores has 1 entries for 2 boxes"),
         ({"boxes": XYXY, "labels": ["a", "b", "c"]}, "labels has 3 entries for 2 boxes"),
