@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tracking": {"modeling", "tracking", *LEAVES},
     **{leaf: LEAVES for leaf in LEAVES},
     "viz": {"viz", *LEAVES},
+    "text": {"text", *LEAVES},
     "configs": set(),
     "loading": BELOW_FACADES,
     "image": BELOW_FACADES - {"automatic"},
