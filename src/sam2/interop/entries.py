@@ -52,9 +52,15 @@ class Entry:
         return found
 
     @overload
-    def find(self, name: str, kind: type[T]) -> T | None: ...
+    def find(self, name: str, kind: type[T]) -> T | None:
+        """Without a default."""
+        ...
+
     @overload
-    def find(self, name: str, kind: type[T], default: T) -> T: ...
+    def find(self, name: str, kind: type[T], default: T) -> T:
+        """With one."""
+        ...
+
     def find(self, name: str, kind: type[T], default: T | None = None) -> T | None:
         """The same, or ``default`` where it is missing or null."""
         value = self.fields.get(name)
