@@ -181,7 +181,7 @@ class _EffectFilm:
     def __init__(self, job: Job, name: str) -> None:
         self._effect: Effect = make_effect(name)
         alpha = self._effect.alpha
-        self._film = _Film(job, f"{name.replace('-', '_')}.{'webm' if alpha else 'mp4'}", alpha=alpha)
+        self._film = _Film(job, f"{name}.{'webm' if alpha else 'mp4'}", alpha=alpha)
         self.close, self.discard = self._film.close, self._film.discard
 
     def write(self, shown: Shown) -> None:

@@ -26,7 +26,7 @@ def hide_background(image: np.ndarray, masks: Sequence[np.ndarray], strength: fl
         return _coarse(image, block, blur=blur)
     means = blocks.means_beside(image, inside, block, blur=blur)
     canvas = np.ascontiguousarray((blocks.smooth if blur else blocks.mosaic)(means, block, size))
-    matte = centred_matte(inside, soft=max(1.0, (2.0 if blur else 1.2) * unit))
+    matte = centred_matte(inside, soft=max(2.0, (2.0 if blur else 1.2) * unit))
     assert matte is not None
     mix(canvas, image, matte)
     return canvas
@@ -47,7 +47,7 @@ def hide_objects(image: np.ndarray, masks: Sequence[np.ndarray], strength: float
     for block, group in sorted(by_block.items()):
         inside = union(group, size)
         # Outlines are off by a pixel or two: the margin covers that.
-        matte = outer_matte(inside, grow=1 + 2.4 * unit, soft=max(1.0, (3.5 if blur else 1.0) * unit))
+        matte = outer_matte(inside, grow=1 + 2.4 * unit, soft=max(1.5, (3.5 if blur else 1.0) * unit))
         assert matte is not None
         window = blocks.snap(matte.window, block, size, around=2 if blur else 0)
         _cover(canvas, image, matte, window=window, block=block, blur=blur)

@@ -24,7 +24,7 @@ def cut_out(image: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
     """[h, w, 4] uint8: the objects' pixels, smoothly transparent at their edges; black where nothing is."""
     inside = union(masks, (image.shape[0], image.shape[1]))
     picture = np.zeros((*inside.shape, 4), np.uint8)
-    matte = centred_matte(inside, soft=max(1.0, 1.2 * stroke_unit(image)))
+    matte = centred_matte(inside, soft=max(2.0, 1.2 * stroke_unit(image)))
     if matte is None:
         return picture
     window = matte.window.slices

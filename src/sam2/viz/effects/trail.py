@@ -35,7 +35,7 @@ class Trail:
         """
         left, colours = self._state_of(image)
         canvas = _with_trails(image, left, colours)
-        present = centred_matte(union(masks, (left.shape[0], left.shape[1])), soft=max(1.0, stroke_unit(image)))
+        present = centred_matte(union(masks, (left.shape[0], left.shape[1])), soft=max(2.0, stroke_unit(image)))
         if present is not None:
             mix(canvas, image, present)
         np.maximum(left - 1 / self._length, 0, out=left)
