@@ -16,9 +16,28 @@ def keep_freed_memory() -> bool:
     nano's frames on CPUs that is a quarter of the time. The command line calls this when it loads a model. In a program
     of your own it is yours to call, once, as it holds for the whole process; elsewhere than on Linux it does nothing.
     """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+    libc = _glibc()
+    if libc is None:
         return False
-    libc = ctypes.CDLL(None)
     # In this order: setting either ends glibc's own adjustment of both.
     large = bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP))
     return bool(libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)) and large
+
+
+def give_back_freed_memory() -> bool:
+    """Give freed memory back to the system, whatever was kept; whether that could be arranged.
+
+    For long runs over pictures of many sizes: what each leaves behind seldom fits the next, so that what is kept gets
+    ever more. A few times a minute this costs nothing that can be measured. Elsewhere than on Linux it does nothing.
+    """
+    libc = _glibc()
+    if libc is None:
+        return False
+    libc.malloc_trim(0)
+    return True
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sam2.interop.detections import Detections
 
 
+_TIDY_UP_EVERY = 16
+"""Photos. What photos of many sizes leave behind fits the next one less and less well."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What came of the photos of a call.
@@ -176,6 +180,7 @@ def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str
     from sam2.cli.image.segment import make_segmenter
     from sam2.cli.loading import load_model
     from sam2.io.images import read_image
+    from sam2.utils.allocator import give_back_freed_memory
 
     boxes = None if asked.boxes is None else _read_boxes(asked.boxes, asked, [path for path, _ in todo])
     model = load_model(asked.model, device=asked.device, dtype=asked.dtype)
@@ -209,6 +214,8 @@ def _segment(asked: Asked, journal: PhotoJournal, todo: Sequence[tuple[Path, str
                 text = describe(error)
                 say(f"error: {text}" if str(path) in text else f"error: {path}: {text}")
             advance()
+            if (tally.done + tally.failed) % _TIDY_UP_EVERY == 0:
+                give_back_freed_memory()
 
 
 def _read_boxes(file: Path, asked: Asked, paths: Sequence[Path]) -> "Detections":
