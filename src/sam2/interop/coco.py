@@ -173,7 +173,7 @@ def _by_id(document: Entry, name: str) -> dict[Key, Entry]:
 def _size(entry: Entry, pictures: PictureFolder | None) -> tuple[int, int]:
     """(height, width) of an image."""
     if "width" in entry and "height" in entry:
-        return entry.get("height", int), entry.get("width", int)
+        return entry.size()
     if pictures is None:
         raise ValueError(f"{entry.place}: no width and height; the folder of the pictures (images=) would tell them")
     try:

@@ -9,6 +9,7 @@ from sam2.interop.files import read_json
 
 T = TypeVar("T")
 
+_MOST_PIXELS = 1 << 34
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -90,6 +91,13 @@ class Entry:
         """The objects of the list ``name``; none where it is missing or null."""
         for number, value in enumerate(self.items(name) if name in self else ()):
             yield Entry(value, f"{self.place}: {name}[{number}]")
+
+    def size(self, width: str = "width", height: str = "height") -> tuple[int, int]:
+        """(height, width) of a picture, from the fields of these names; no larger than any picture is."""
+        found = self.get(height, int), self.get(width, int)
+        if min(found) < 1 or found[0] * found[1] > _MOST_PIXELS:
+            raise ValueError(f"{self.place}: {width!r} and {height!r} must be a picture's, got {found[1]} x {found[0]}")
+        return found
 
     def numbers(self, name: str, count: int) -> tuple[float, ...]:
         """A list of ``count`` finite numbers."""

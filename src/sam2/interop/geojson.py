@@ -182,7 +182,7 @@ def _name_and_size(picture: Entry, key: PurePosixPath, pictures: PictureFolder |
     bare = key.with_suffix("").as_posix()
     name = picture.find("name", str)
     if "width" in picture and "height" in picture:
-        return name or f"{bare}.jpg", (picture.get("height", int), picture.get("width", int))
+        return name or f"{bare}.jpg", picture.size()
     if pictures is None:
         raise ValueError(f"{picture.place}: no width and height; the folder of the pictures (images=) would tell them")
     found = pictures.find(name or bare)

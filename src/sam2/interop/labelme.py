@@ -161,7 +161,7 @@ def _read(
 def _size(document: Entry, name: str, pictures: PictureFolder | None) -> tuple[int, int]:
     """(height, width) of the picture."""
     if "imageHeight" in document and "imageWidth" in document:
-        return document.get("imageHeight", int), document.get("imageWidth", int)
+        return document.size("imageWidth", "imageHeight")
     if pictures is None:
         raise ValueError(f"{document.place}: no imageHeight and imageWidth; the pictures (images=) would tell them")
     try:

@@ -123,6 +123,8 @@ def outlines_to_mask(polygons: Sequence[npt.ArrayLike], size: tuple[int, int]) -
     """
     mask = np.zeros(size, np.uint8)
     part = np.zeros_like(mask)
+    if not mask.size:  # which OpenCV refuses
+        return mask.astype(bool)
     for polygon in polygons:
         rings = [np.floor(ring).astype(np.int32) for ring in without_bridges(check_polygon(polygon)) if len(ring)]
         if len(polygons) == 1:

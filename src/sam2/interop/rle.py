@@ -221,5 +221,5 @@ def _runs(rle: Mapping[str, Any]) -> Runs:
         return string_to_runs(counts)
     try:
         return np.asarray(counts, np.int64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"rle counts must be a string or a list of runs, got {type(counts).__name__}") from None

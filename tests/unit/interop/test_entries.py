@@ -61,6 +61,13 @@ def test_lists_of_another_length_are_refused() -> None:
         ENTRY.numbers("list", 4)
 
 
+@pytest.mark.parametrize(("width", "height"), [(0, 5), (5, -1), (2**40, 2**40)])
+def test_sizes_are_those_of_pictures(width, height) -> None:
+    assert Entry({"w": 4, "h": 3}, "a").size("w", "h") == (3, 4)
+    with pytest.raises(ValueError, match=rf"a: 'width' and 'height' must be a picture's, got {width} x {height}"):
+        Entry({"width": width, "height": height}, "a").size()
+
+
 def test_errors_say_where_they_were() -> None:
     with pytest.raises(ValueError, match=r"^here: what$"), at("here"):
         raise ValueError("what")

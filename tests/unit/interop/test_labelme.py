@@ -199,7 +199,7 @@ def test_empty_masks_are_left_out(tmp_path) -> None:
         (document(shapes=None), "'shapes' is missing"),
         (document(shapes=[3]), r"shapes\[0\] must be a JSON object"),
         (document(imageWidth="wide"), "'imageWidth' must be a whole number, got 'wide'"),
-        (document(imageWidth=0), "at least 1"),
+        (document(imageWidth=0), "'imageWidth' and 'imageHeight' must be a picture's, got 0 x 90"),
         (document({"label": "a"}), r"shapes\[0\]: 'shape_type' is missing"),
         (document(shape("star", (1, 2))), r"shapes\[0\]: 'shape_type' must be one of"),
         (document(shape("polygon", (1, 2), (3, 4))), r"shapes\[0\]: .*at least three points"),

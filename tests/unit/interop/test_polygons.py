@@ -200,6 +200,7 @@ def test_no_pixel_no_polygon(shape) -> None:
     assert mask_to_rings(np.zeros(shape, bool)) == []
     assert join_polygons([]).shape == (0, 2)
     assert not polygons_to_mask([], shape).any()
+    assert outlines_to_mask([[(1, 2), (3, 4), (2, 2)]], shape).shape == shape
 
 
 def test_fractions_count() -> None:
