@@ -41,6 +41,9 @@ _EXPORTS = {
     "load": "sam2.build_sam",
 }
 
+_MODULES = ("text",)
+"""Modules that need no import of their own: ``sam2.text.boxes(...)``."""
+
 __all__ = [
     "SAM2AutomaticMaskGenerator",
     "SAM2CameraPredictor",
@@ -60,6 +63,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"sam2.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_EXPORTS[name]), name)
@@ -68,4 +73,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    return sorted({*globals(), *_EXPORTS, *_MODULES})

@@ -7,6 +7,7 @@ masks, ious, logits = predictor.predict(box=found.boxes, multimask_output=False)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,16 +108,33 @@ def _load(name: str, device: str) -> tuple[Any, Any]:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
     except ImportError as error:
         raise ImportError("finding boxes by text needs transformers: pip install 'sam2[text]'") from error
+    # What is here is taken as it is. Asked otherwise, transformers tries to reach the hub for minutes, file by file.
+    for is_here in (True, False):
+        try:
+            processor = AutoProcessor.from_pretrained(name, local_files_only=is_here)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(name, local_files_only=is_here)
+            return model.to(device).eval(), processor
+        except OSError as error:
+            if not is_here or Path(name).is_dir():
+                raise OSError(f"model {name!r} could not be loaded: {_first_line(error)}") from None
+        except ValueError as error:
+            raise ValueError(f"model {name!r} is no zero-shot detector of transformers: {_first_line(error)}") from None
+        _ask_hub(name)
+    raise AssertionError("the second turn returns or raises")
+
+
+def _ask_hub(name: str) -> None:
+    """Raise ``OSError`` in one line, and at once, unless the hub can be reached and has the model."""
+    import huggingface_hub
+
     try:
-        processor = AutoProcessor.from_pretrained(name)
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(name)
-    except OSError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise OSError(f"model {name!r} is not here and could not be downloaded: {reason}") from None
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"model {name!r} is no zero-shot detector that transformers knows: {reason:.200}") from None
-    return model.to(device).eval(), processor
+        huggingface_hub.model_info(name, timeout=10)
+    except Exception as error:  # its own, those of its HTTP library, or ValueError for what cannot be a name
+        raise OSError(f"model {name!r} is not here and could not be downloaded: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _cast(inputs: Any, dtype: torch.dtype) -> dict[str, Any]:

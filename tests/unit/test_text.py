@@ -162,6 +162,7 @@ def test_a_folder_is_loaded_once_for_many_images(detector, photo, tmp_path) -> N
         assert np.allclose(found.boxes, known.boxes, atol=1e-3)
         assert found.labels == known.labels
     assert text._load.cache_info().misses == 1
+    assert sam2.text.boxes is text.boxes  # no import of its own needed
 
 
 def test_half_precision(detector, photo) -> None:
@@ -179,27 +180,32 @@ def test_a_phrase_is_needed(photo, nothing) -> None:
         text.boxes(photo, nothing, model=torch.nn.Identity(), processor=object())
 
 
-def test_what_is_wrong_is_named(photo, monkeypatch, tmp_path) -> None:
+def test_what_is_wrong_is_named(photo) -> None:
     with pytest.raises(ValueError, match="text must be a text or a list of phrases, got "):
         text.boxes(photo, ["dog", 3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"threshold must be in 0\.\.1, got 25"):
         text.boxes(photo, "dog", threshold=25)
     with pytest.raises(ValueError, match="processor must be given"):
         text.boxes(photo, "dog", model=torch.nn.Identity())
-    with pytest.raises(OSError, match=r"model '.*nowhere' is not here and could not be downloaded: ") as caught:
-        text.boxes(photo, "dog", model=str(tmp_path / "nowhere"))
-    assert "\n" not in str(caught.value)
 
 
-def test_offline_says_so_in_one_line(photo, monkeypatch) -> None:
-    def offline(name, *arguments, **options):
-        raise OSError("no connection\nlong advice")
+def test_offline_says_so_in_one_line_and_at_once(photo, monkeypatch, tmp_path) -> None:
+    def offline(name, **options):
+        raise ConnectionError("no connection\nlong advice")
 
-    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", offline)
+    monkeypatch.setattr("huggingface_hub.model_info", offline)
     text._load.cache_clear()
 
-    with pytest.raises(OSError, match=r"^model 'IDEA-Research/grounding-dino-tiny' is not .*: no connection$"):
-        text.boxes(photo, "dog")
+    with pytest.raises(OSError, match=r"^model 'nobody/nothing-at-all' is not here .*: no connection$"):
+        text.boxes(photo, "dog", model="nobody/nothing-at-all")
+
+
+def test_another_kind_of_model_is_named(photo, tmp_path) -> None:
+    transformers.BertConfig().save_pretrained(tmp_path)
+
+    with pytest.raises(ValueError, match="is no zero-shot detector of transformers: ") as caught:
+        text.boxes(photo, "dog", model=str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_without_transformers_the_extra_is_named(photo, monkeypatch) -> None:

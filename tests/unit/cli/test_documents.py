@@ -86,6 +86,13 @@ def test_image_guide(nano_file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("reader")
+def test_detections_guide(nano_file: Path) -> None:
+    namespace = run_snippets("docs/detections.md", nano_file)
+    assert (namespace["masks"].shape, namespace["names"]) == ((1, 480, 640), ["disk"])
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("reader", "tiny_checkpoint")
 def test_models_guide(nano_file: Path) -> None:
     assert run_snippets("docs/models.md", nano_file)["model"].image_size == 512
@@ -152,7 +159,7 @@ def test_example(name: str, nano_file: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= MAX_EXAMPLE_LINES
     assert ast.get_docstring(ast.parse(text))
-    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "2", "PATH": ""}
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "2", "PATH": "", "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
         [sys.executable, path, nano_file], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
