@@ -65,7 +65,7 @@ Formats = Annotated[
     str, typer.Option("--format", "-f", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
 ]
 Effects = Annotated[
-    str, typer.Option("--effect", metavar="LIST", help=f"Films to make besides, of {', '.join(EFFECTS)}.")
+    str | None, typer.Option("--effect", metavar="LIST", help=f"Films to make besides, of {', '.join(EFFECTS)}.")
 ]
 Fps = Annotated[
     float | None,
@@ -98,7 +98,7 @@ def video(
     reverse: Reverse = False,
     both: Both = False,
     formats: Formats = "overlay,masks,json",
-    effects: Effects = "",
+    effects: Effects = None,
     fps: Fps = None,
     resume: Resume = False,
 ) -> None:
@@ -118,7 +118,7 @@ def video(
         search=_parse_search(search, everything=everything),
         span=Span("both" if both else "reverse" if reverse else "forward", start, end),
         formats=parse_names("--format", formats, FORMATS),
-        effects=parse_names("--effect", effects, EFFECTS),
+        effects=parse_names("--effect", effects or "", EFFECTS),
         labels=tuple(labels or ()),
         model=model,
         fps=fps,

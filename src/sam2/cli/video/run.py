@@ -22,6 +22,8 @@ from sam2.cli.video.stopping import Stop
 from sam2.cli.video.tracks import Tracked, Tracks
 from sam2.interop.rle import decode_mask
 
+JOURNAL, SEARCH_JOURNAL = "frames.jsonl", "found.jsonl"
+"""Of a run that can go on, and of one that looks for everything."""
 CHECKPOINT_SECONDS = 20.0
 """How much tracking a crash may cost."""
 
@@ -250,5 +252,6 @@ def work_folder(output: Path, stem: str) -> Path:
 def drop_leftovers(work: Path) -> None:
     """Remove what an interrupted run left, with a word."""
     if work.is_dir():
-        say(f"warning: starting anew: {work} of an interrupted run is dropped (--resume would have gone on)")
+        hint = " (--resume would have gone on)" if (work / JOURNAL).is_file() else ""
+        say(f"warning: starting anew: {work} of an interrupted run is dropped{hint}")
         shutil.rmtree(work, ignore_errors=True)

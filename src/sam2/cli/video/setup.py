@@ -18,7 +18,7 @@ from sam2.cli.video.legs import Leg, Span, check_frames, corrections, plan_legs
 from sam2.cli.video.peek import PeekedFrames
 from sam2.cli.video.prompts import VideoPrompt, prompt_records, prompts_of
 from sam2.cli.video.resume import load_state
-from sam2.cli.video.run import Run, drop_leftovers, work_folder
+from sam2.cli.video.run import JOURNAL, SEARCH_JOURNAL, Run, drop_leftovers, work_folder
 from sam2.cli.video.sinks import MAX_LABEL, Job
 from sam2.cli.video.tracks import FoundTracks, PromptedTracks, Tracks, add_prompts
 from sam2.interop.rle import decode_mask, encode_mask
@@ -29,7 +29,6 @@ from sam2.tracking import VideoSession
 
 DEFAULT_FPS = 24.0
 """For folders, which do not say how fast they are."""
-_JOURNAL, _SEARCH_JOURNAL = "frames.jsonl", "found.jsonl"
 _UNSAID: dict[str, Any] = {"effects": [], "labels": [], "everything": None}
 """What older journals do not say."""
 
@@ -81,7 +80,7 @@ def _begin(asked: Asked, frames: PeekedFrames) -> Journal:
         "fps": asked.fps or frames.fps or DEFAULT_FPS,
         "prompts": prompt_records(prompts),
     }
-    return Journal(work / (_JOURNAL if asked.search is None else _SEARCH_JOURNAL), header)
+    return Journal(work / (JOURNAL if asked.search is None else SEARCH_JOURNAL), header)
 
 
 def _with_masks_read(asked: Asked, frames: PeekedFrames) -> list[VideoPrompt]:
@@ -99,7 +98,7 @@ def _with_masks_read(asked: Asked, frames: PeekedFrames) -> list[VideoPrompt]:
 
 def _reopen(asked: Asked, frames: PeekedFrames) -> Journal:
     """The journal of the interrupted run; what was typed again must not contradict it."""
-    path = work_folder(asked.output, asked.stem) / _JOURNAL
+    path = work_folder(asked.output, asked.stem) / JOURNAL
     if not path.is_file():
         raise ValueError(f"--resume: there is no interrupted run of {asked.clip} in {asked.output}")
     journal = Journal(path)
