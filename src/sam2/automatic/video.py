@@ -1,6 +1,7 @@
 """``VideoMaskGenerator``: finds every object of a video and follows it."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -99,7 +100,7 @@ class VideoMaskGenerator:
         else:
             source = open_frames(video)
             total = source.num_frames
-            frames = (image for _, image in source.read(0, total))
+            frames = _images(source)
         return self._run(frames, total, opened=None if source is video else source, progress=progress, cancel=cancel)
 
     def _run(
@@ -119,14 +120,21 @@ class VideoMaskGenerator:
                         if not tracker.num_frames:
                             raise ValueError("video must have at least one frame, got none")
                         return
-                    yield tracker.step(frame)
+                    result = tracker.step(frame)
                     if progress is not None:
                         progress(tracker.num_frames, total)
+                    yield result
         finally:
             if isinstance(frames, Generator):
                 frames.close()
             if opened is not None:
                 opened.close()
+
+
+def _images(source: FrameSource) -> Generator[NDArray[np.uint8], None, None]:
+    with closing(source.read(0, source.num_frames)) as reader:
+        for _, image in reader:
+            yield image
 
 
 def _proposer(model: SAM2Base, generator: MaskGenerator | None, settings: VideoMaskSettings) -> Proposer:

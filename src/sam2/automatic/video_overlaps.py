@@ -1,7 +1,6 @@
 """How much masks have in common, and which of them are new: plain functions of small masks.
 
-Masks are compared as the tracker sees them, at a quarter of the model's input: what vanishes there cannot be followed,
-and a hundred masks against fifty objects are one small matrix product whatever the size of the frame.
+Masks are compared as the tracker sees them, at a quarter of the model's input, whatever the size of the frame.
 """
 
 from collections.abc import Sequence
@@ -17,9 +16,10 @@ Planes = npt.NDArray[np.float32]
 
 
 def small_mask(mask: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.float32]:
-    """A mask [H, W] as a row [side * side]: 1 where at least half of a cell is inside."""
-    shrunk = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return (np.asarray(shrunk) >= 0.5).astype(np.float32).ravel()
+    """A mask [H, W] as a row [side * side]: 1 where half of a cell is inside; of a thin mask, less."""
+    shrunk = np.asarray(cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA))
+    threshold = min(0.5, float(shrunk.max()) / 2)
+    return ((shrunk >= threshold) & (shrunk > 0)).astype(np.float32).ravel()
 
 
 def new_masks(found: Planes, ranks: Sequence[float], followed: Planes, settings: VideoMaskSettings) -> list[int]:

@@ -18,6 +18,7 @@ from sam2.tracking.features import as_frame
 from sam2.tracking.policy import MemoryPolicy
 from sam2.tracking.results import FrameResult
 from sam2.tracking.session import VideoSession
+from sam2.utils.amg import remove_small_regions
 
 
 class Proposer(Protocol):
@@ -28,11 +29,18 @@ class Proposer(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Life:
-    """What is known of an object that is followed: the frame it was last seen on."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A mask of a key frame.
 
-    last_seen: int
+    Attributes:
+        mask: [H, W], without islands and holes that are too small to be objects.
+        rank: larger ones are taken first: sure ones, and things before their parts. Of two masks the larger one wins
+            unless it is much less sure, as one that has run over several things is.
+    """
+
+    mask: NDArray[np.bool_]
+    rank: float
 
 
 class VideoMaskTracker:
@@ -48,7 +56,7 @@ class VideoMaskTracker:
         self.settings = settings
         self.session = VideoSession(model, policy=policy)
         self._propose = propose
-        self._lives: dict[int, _Life] = {}
+        self._last_seen: dict[int, int] = {}
         self._alike: dict[tuple[int, int], int] = {}
         """On how many key frames in a row two objects have had one mask."""
         self._next_id = 1
@@ -94,7 +102,7 @@ class VideoMaskTracker:
 
     def close(self) -> None:
         """Forget all objects and what is kept of them; also done by ``with``."""
-        self._lives, self._alike = {}, {}
+        self._last_seen, self._alike = {}, {}
         self.session.reset()
         self.session.close()
 
@@ -110,20 +118,19 @@ class VideoMaskTracker:
 
     def _forget(self, obj_id: int) -> None:
         self.session.remove_object(obj_id)
-        del self._lives[obj_id]
+        del self._last_seen[obj_id]
         self._alike = {pair: count for pair, count in self._alike.items() if obj_id not in pair}
 
     def _forget_absent(self, result: FrameResult) -> bool:
         """Note who is there, and forget those who have not been for long."""
         if not len(result):
             return False
-        seen = (result.low_res > 0).flatten(1).any(1).tolist()
+        seen = ((result.low_res > 0).flatten(1).any(1) & (result.ious >= self.settings.seen_iou)).tolist()
         gone: list[int] = []
         for obj_id, is_seen in zip(result.obj_ids, seen, strict=True):
-            life = self._lives[obj_id]
             if is_seen:
-                life.last_seen = result.frame_idx
-            elif result.frame_idx - life.last_seen >= self.settings.drop_after:
+                self._last_seen[obj_id] = result.frame_idx
+            elif result.frame_idx - self._last_seen[obj_id] >= self.settings.drop_after:
                 gone.append(obj_id)
         for obj_id in gone:
             self._forget(obj_id)
@@ -131,7 +138,7 @@ class VideoMaskTracker:
 
     def _forget_doubles(self, result: FrameResult) -> bool:
         """Forget the later of two objects that have had the same mask for some key frames."""
-        ids = [obj_id for obj_id in result.obj_ids if obj_id in self._lives]
+        ids = [obj_id for obj_id in result.obj_ids if obj_id in self._last_seen]
         pairs = [(ids[a], ids[b]) for a, b in same_masks(self._followed(result, ids), self.settings.same_iou)]
         self._alike = {pair: self._alike.get(pair, 0) + 1 for pair in pairs}
         doubles = {max(pair) for pair, count in self._alike.items() if count >= self.settings.same_after}
@@ -141,9 +148,9 @@ class VideoMaskTracker:
 
     def _make_room(self, wanted: int, frame: int) -> int:
         """How many new objects may come. Objects that have been away for a key frame or more give way to them."""
-        spare = self.settings.max_objects - len(self._lives)
-        away = [o for o, life in self._lives.items() if frame - life.last_seen >= self.settings.keyframe_every]
-        away.sort(key=lambda obj_id: self._lives[obj_id].last_seen)
+        spare = self.settings.max_objects - len(self._last_seen)
+        away = [obj_id for obj_id, seen in self._last_seen.items() if frame - seen >= self.settings.keyframe_every]
+        away.sort(key=lambda obj_id: self._last_seen[obj_id])
         for obj_id in away[: max(0, wanted - spare)]:
             self._forget(obj_id)
             spare += 1
@@ -153,32 +160,39 @@ class VideoMaskTracker:
 
     def _look_for_new(self, image: NDArray[np.uint8], frame: int) -> bool:
         """Take masks of a key frame that no object covers as new objects."""
-        proposals = self._proposals(image, frame)
-        side = self.session.model.low_res_size
-        found = np.stack([small_mask(proposal.mask(), side) for proposal in proposals]) if proposals else None
-        if found is None:
+        found = self._find(image, frame)
+        if not found:
             return False
-        ranks = [proposal.predicted_iou * proposal.area for proposal in proposals]
+        side = self.session.model.low_res_size
+        planes = np.stack([small_mask(one.mask, side) for one in found])
         followed = self._followed(self.session.result_at(frame), self.obj_ids)
-        chosen = new_masks(found, ranks, followed, self.settings)
+        chosen = new_masks(planes, [one.rank for one in found], followed, self.settings)
         chosen = chosen[: self._make_room(len(chosen), frame)]
         for row in chosen:
-            self.session.add_mask(frame, self._next_id, proposals[row].mask())
-            self._lives[self._next_id] = _Life(frame)
+            self.session.add_mask(frame, self._next_id, found[row].mask)
+            self._last_seen[self._next_id] = frame
             self._next_id += 1
         return bool(chosen)
 
-    def _proposals(self, image: NDArray[np.uint8], frame: int) -> list[MaskProposal]:
+    def _find(self, image: NDArray[np.uint8], frame: int) -> list[_Found]:
         """Masks that are neither specks nor the whole frame."""
         size = self.session.size
-        proposals = list(self._propose(image, self.session.features.get(frame)))
-        for proposal in proposals:
+        smallest, largest = self.settings.smallest(size), self.settings.largest(size)
+        found: list[_Found] = []
+        for proposal in self._propose(image, self.session.features.get(frame)):
             if tuple(proposal.rle["size"]) != size:
                 raise ValueError(
                     f"mask_generator must give masks of the frame's (height, width) {size}, got {proposal.rle['size']}"
                 )
-        smallest, largest = self.settings.smallest(size), self.settings.largest(size)
-        return [proposal for proposal in proposals if smallest <= proposal.area <= largest and proposal.area]
+            if proposal.area < smallest:
+                continue
+            mask = proposal.mask()
+            for what in ("holes", "islands"):
+                mask, _ = remove_small_regions(mask, smallest, what)
+            area = int(mask.sum())
+            if max(1, smallest) <= area <= largest:
+                found.append(_Found(mask, proposal.predicted_iou**2 * area**0.25))
+        return found
 
     def _followed(self, result: FrameResult, obj_ids: Sequence[int]) -> Planes:
         """Masks of objects on a frame as rows."""

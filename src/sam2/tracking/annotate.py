@@ -25,8 +25,8 @@ def annotate(
         labels: classes by object; ``"object"`` where there is none.
 
     Returns:
-        A record whose objects have masks, ``score`` (the predicted IoU, 0..1) and the attribute ``object_score`` (a
-        logit, above 0 where the model thinks that the object is there).
+        A record whose objects have masks, ``score`` (the predicted IoU, 0..1) and the attributes ``predicted_iou`` and
+        ``object_score`` (a logit, above 0 where the model thinks that the object is there).
 
     Raises:
         ValueError: the frame has another size than the video.
@@ -35,17 +35,18 @@ def annotate(
     if (video.height, video.width) != result.size:
         raise ValueError(f"video {video.name} is {video.width} x {video.height}, the frame {width} x {height}")
     objects: list[ObjectAnnotation] = []
-    scores, ious = result.object_scores.tolist(), result.ious.tolist()
-    for obj_id, mask, score, iou in zip(result.obj_ids, _masks(result), scores, ious, strict=True):
+    scores, ious = result.object_scores.cpu(), result.ious.cpu()
+    for row, (obj_id, mask) in enumerate(zip(result.obj_ids, _masks(result), strict=True)):
         if not mask.any():
             continue
+        score, iou = float(scores[row]), float(ious[row])
         objects.append(
             ObjectAnnotation.from_mask(
                 mask.cpu().numpy(),
                 label=(labels or {}).get(obj_id, DEFAULT_LABEL),
                 track_id=obj_id,
                 score=min(1.0, max(0.0, iou)),
-                attributes={"object_score": round(score, 4)},
+                attributes={"predicted_iou": round(iou, 4), "object_score": round(score, 4)},
             )
         )
     name = f"{result.frame_idx:05d}" if name is None else name
