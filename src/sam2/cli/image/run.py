@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sam2.interop.detections import Detections
 
 
-_TIDY_UP_EVERY = 16
+_TIDY_UP_EVERY = 8
 """Photos. What photos of many sizes leave behind fits the next one less and less well."""
 
 
