@@ -93,6 +93,16 @@ def test_detections_guide(nano_file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("movie")
+def test_effects_guide(nano_file: Path) -> None:
+    namespace = run_snippets("docs/effects.md", nano_file)
+    assert namespace["picture"].shape == (240, 320, 3)
+    with Image.open("photo_cutout.png") as picture:
+        assert picture.mode == "RGBA"
+    assert namespace["sheet"].shape[1] == namespace["page"].shape[1]
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("reader", "tiny_checkpoint")
 def test_models_guide(nano_file: Path) -> None:
     assert run_snippets("docs/models.md", nano_file)["model"].image_size == 512

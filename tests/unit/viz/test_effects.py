@@ -118,6 +118,19 @@ def test_what_is_away_from_a_hidden_object_stays(name: str, photo: Picture) -> N
     np.testing.assert_array_equal(apply_effect(name, photo, [np.zeros_like(mask)]), photo)
 
 
+@pytest.mark.parametrize("name", ["blur-object", "pixelate-object"])
+def test_nothing_is_seen_through_small_holes(name: str) -> None:
+    mask = disk()
+    specks = np.zeros_like(mask)
+    specks[100:140:9, 140:180:9] = specks[120:127, 165:172] = True
+    one, two = noisy(mask.shape, seed=2), noisy(mask.shape, seed=3)
+    hidden = [apply_effect(name, picture, [mask & ~specks]) for picture in (one, two)]
+    np.testing.assert_array_equal(hidden[0][mask], hidden[1][mask])
+    gap = disk(radius=25)
+    seen = apply_effect(name, one, [mask & ~gap])[~grown(~gap, 8)]
+    np.testing.assert_array_equal(seen, one[~grown(~gap, 8)], err_msg="large ones are meant")
+
+
 def test_a_small_object_before_a_large_one_is_hidden_too(photo: Picture) -> None:
     large, small = disk(radius=100), disk(x=200, radius=8)
     both = apply_effect("pixelate-object", photo, [large, small])
