@@ -1,6 +1,5 @@
 """``SAM2AutomaticMaskGenerator``: masks of everything in an image, by the official names."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
@@ -117,11 +116,9 @@ class SAM2AutomaticMaskGenerator:
 
         Keyword arguments go to the constructor where it knows them, else to the loader (``device``, ``dtype``, ...).
         """
-        from sam2.build_sam import load_pretrained  # reads configurations, which this file otherwise never needs
+        from sam2.build_sam import with_pretrained  # reads configurations, which this file otherwise never needs
 
-        own = set(inspect.signature(cls.__init__).parameters) - {"self", "model", "kwargs"}
-        options = {name: kwargs.pop(name) for name in list(kwargs) if name in own}
-        return cls(load_pretrained(model_id, **kwargs), **options)
+        return with_pretrained(cls, model_id, kwargs)
 
     def generate(self, image: ImageLike | None, *, features: EncodedImages | None = None) -> list[dict[str, Any]]:
         """Masks of everything in an image.

@@ -1,11 +1,12 @@
 """The official builders, and the short way: names and files to models that are ready to use."""
 
+import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from sam2.modeling.sam2_base import SAM2Base
 if TYPE_CHECKING:
     from sam2.sam2_camera_predictor import SAM2CameraPredictor
     from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+T = TypeVar("T")
 
 
 def build_sam2(
@@ -201,6 +204,13 @@ def load_pretrained(
     found = resolve_model(model_id)
     tree = apply_overrides(found.tree, hydra_overrides_extra)
     return _build(tree, found.state_dict, place, _Kind(apply_postprocessing, cls, for_video), source=found.source)
+
+
+def with_pretrained(cls: Callable[..., T], model_id: str | os.PathLike[str], options: dict[str, Any]) -> T:
+    """``cls(model, ...)`` with the weights of ``model_id``: options that its constructor does not name go to the loader."""
+    named = list(inspect.signature(cls).parameters)[1:]
+    own = {name: value for name, value in options.items() if name in named}
+    return cls(load_pretrained(model_id, **{name: options[name] for name in options.keys() - own}), **own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """``SAM2ImagePredictor``: the official methods over :mod:`sam2.image`, and the stateless core beside them."""
 
-import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,11 +64,9 @@ class SAM2ImagePredictor:
 
         Keyword arguments go to the constructor where it knows them, else to the loader (``device``, ``dtype``, ...).
         """
-        from sam2.build_sam import load_pretrained  # reads configurations, which this file otherwise never needs
+        from sam2.build_sam import with_pretrained  # reads configurations, which this file otherwise never needs
 
-        own = set(inspect.signature(cls.__init__).parameters) - {"self", "sam_model", "kwargs"}
-        options = {name: kwargs.pop(name) for name in list(kwargs) if name in own}
-        return cls(load_pretrained(model_id, **kwargs), **options)
+        return with_pretrained(cls, model_id, kwargs)
 
     @property
     def device(self) -> torch.device:
