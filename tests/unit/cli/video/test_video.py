@@ -83,8 +83,8 @@ def test_everything_is_written_in_one_go(cli: Cli, movie: Path, tmp_path: Path) 
         with Image.open(out / "clip_cutout" / name) as picture:
             alpha = np.asarray(picture)[..., 3]
         inside = (labels > 0).astype(np.uint8)
-        assert (alpha[cv2.erode(inside, np.ones((3, 3))) > 0] == 255).all()
-        assert (alpha[cv2.dilate(inside, np.ones((3, 3))) == 0] == 0).all()
+        assert (alpha[cv2.erode(inside, np.ones((5, 5))) > 0] == 255).all()
+        assert (alpha[cv2.dilate(inside, np.ones((5, 5))) == 0] == 0).all()
     overlay = frames_of(out / "clip_overlay.mp4")
     assert len(overlay) == LENGTH
     assert overlay[0].shape == (96, 128, 3)
