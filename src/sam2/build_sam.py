@@ -207,7 +207,7 @@ def load_pretrained(
 
 
 def with_pretrained(cls: Callable[..., T], model_id: str | os.PathLike[str], options: dict[str, Any]) -> T:
-    """``cls(model, ...)`` with the weights of ``model_id``: options that its constructor does not name go to the loader."""
+    """``cls(model, ...)`` with the weights of ``model_id``: what its constructor does not name goes to the loader."""
     named = list(inspect.signature(cls).parameters)[1:]
     own = {name: value for name, value in options.items() if name in named}
     return cls(load_pretrained(model_id, **{name: options[name] for name in options.keys() - own}), **own)
