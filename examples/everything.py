@@ -1,7 +1,4 @@
-"""Everything in a photo: masks of all things, drawn, and as a COCO data set that any labelling tool opens.
-
-python examples/everything.py [PHOTO] [FOLDER]
-"""
+"""Everything in a photo: masks of all things, drawn, and as a COCO data set that any labelling tool opens."""
 
 import sys
 from pathlib import Path
@@ -14,26 +11,19 @@ from sam2.interop.annotations import AnnotatedImage, ObjectAnnotation
 from sam2.interop.formats import open_writers
 from sam2.viz import draw_overlay
 
+PHOTO = Path(__file__).parent / "photos" / "coffee.png"
 
-def main() -> None:
-    arguments = sys.argv[1:]
-    photo = Path(arguments[0]) if arguments else Path(__file__).parent / "photos" / "coffee.png"
-    output = Path(arguments[1]) if arguments[1:] else Path("out")
+model = sam2.load(sys.argv[1] if len(sys.argv) > 1 else "nano")
+generator = sam2.SAM2AutomaticMaskGenerator(model, points_per_side=12, min_mask_region_area=100)
+masks = generator.propose(PHOTO)
+for mask in masks:
+    print(f"{mask.area} pixels around {mask.point}, predicted IoU {mask.predicted_iou:.2f}")
 
-    generator = sam2.SAM2AutomaticMaskGenerator(sam2.load("nano"), points_per_side=16, min_mask_region_area=100)
-    masks = generator.propose(photo)
-    image = np.array(Image.open(photo).convert("RGB"))
-    output.mkdir(parents=True, exist_ok=True)
-    drawn = draw_overlay(image, [mask.mask() for mask in masks])
-    Image.fromarray(drawn).save(output / f"{photo.stem}_everything.jpg", quality=92)
+image = np.array(Image.open(PHOTO).convert("RGB"))
+Image.fromarray(draw_overlay(image, [mask.mask() for mask in masks])).save("everything.jpg", quality=92)
 
-    objects = [ObjectAnnotation.from_rle(mask.rle, label="thing", score=mask.predicted_iou) for mask in masks]
-    writer = open_writers(["coco", "labelme"], output)
-    writer.add(AnnotatedImage(photo.name, image.shape[1], image.shape[0], tuple(objects)))
-    written = writer.close()
-
-    print(f"{len(masks)} masks: {', '.join(str(path) for path in written)}")
-
-
-if __name__ == "__main__":
-    main()
+height, width = image.shape[:2]
+objects = [ObjectAnnotation.from_rle(mask.rle, label="thing", score=mask.predicted_iou) for mask in masks]
+writer = open_writers("coco, labelme", Path("everything"), labels=["thing"])
+writer.add(AnnotatedImage(PHOTO.name, width, height, tuple(objects)))
+print(f"written to everything.jpg, {', '.join(path.as_posix() for path in writer.close())}")
