@@ -3,6 +3,7 @@
 import warnings
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from format_samples import HEIGHT, WIDTH, blob, frames, iou, masked, ring, save_pictures, still, write
@@ -280,7 +281,6 @@ class TestTracks:
 
     def test_each_shape_of_a_track_is_one_polygon_that_any_rasteriser_fills_alike(self, tmp_path) -> None:
         # by pixel centres, holes and parts joined by bridges: checked with a rasteriser of somebody else
-        cv2 = pytest.importorskip("cv2")
         mask = blob(3)
         (path,) = write(CvatWriter(tmp_path), frame(0, masked(mask, track_id=1)))
         shape = next(ElementTree.parse(path).getroot().iter("polygon"))
