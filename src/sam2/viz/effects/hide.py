@@ -63,7 +63,7 @@ def _fill_small_holes(inside: np.ndarray, block: int) -> None:
     _, numbers, found, _ = cv2.connectedComponentsWithStats(1 - patch, connectivity=4)
     small = found[:, cv2.CC_STAT_AREA] < block * block
     if small.any():
-        patch[small[numbers]] = 1
+        patch[small[np.asarray(numbers, np.int32)]] = 1
 
 
 def _cover(canvas: np.ndarray, image: np.ndarray, matte: Matte, *, window: Window, block: int, blur: bool) -> None:
