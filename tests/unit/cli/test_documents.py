@@ -93,6 +93,21 @@ def test_detections_guide(nano_file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("reader")
+def test_everything_guide(nano_file: Path) -> None:
+    namespace = run_snippets("docs/everything.md", nano_file)
+    assert namespace["records"][0]["segmentation"].shape == (400, 600)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("movie")
+def test_everything_in_video_guide(nano_file: Path) -> None:
+    namespace = run_snippets("docs/everything-in-video.md", nano_file)
+    assert namespace["result"].frame_idx == 11
+    assert 1 in namespace["result"].obj_ids
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("movie")
 def test_effects_guide(nano_file: Path) -> None:
     namespace = run_snippets("docs/effects.md", nano_file)
