@@ -27,9 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image": BELOW_FACADES - {"automatic"},
     "automatic": {"automatic", "modeling", "image", "tracking", *LEAVES},
     **{facade: FACADES | BELOW_FACADES for facade in FACADES},
-    "eval": {"eval", *FACADES, *BELOW_FACADES},
+    "eval": {"eval", "viz", *FACADES, *BELOW_FACADES},
     "export": {"export", *FACADES, *BELOW_FACADES},
-    "train": {"train", "eval", *FACADES, *BELOW_FACADES},
+    "train": {"train", "eval", "viz", *FACADES, *BELOW_FACADES},
     "cli": {"cli", "eval", "export", "train", "viz", *FACADES, *BELOW_FACADES},
     "__main__": {"cli"},
 }

@@ -3,8 +3,8 @@
 A transformer trunk pays off with data and accelerators; on two CPU cores a small convolutional one segments in real
 time. EfficientNet-Lite (Apache-2.0, TensorFlow authors) has neither squeeze-and-excitation nor swish, so that it stays
 quick and quantises well. Every convolution has a bias and nothing here normalises: the ImageNet statistics are part of
-the weights (``sam2.train.imagenet`` folds them), inference has fewer passes over memory, and training at batch size 1
-is as sound as at 1000.
+the weights (``sam2.train.nano.imagenet`` folds them), inference has fewer passes over memory, and training at batch
+size 1 is as sound as at 1000.
 """
 
 import math

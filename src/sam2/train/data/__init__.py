@@ -1,1 +1,1 @@
-"""Training data: readers, one packed cache that needs no decoding, augmented samples, batches."""
+"""Training data: readers of every layout, clips drawn from them, augmentation, batches."""
