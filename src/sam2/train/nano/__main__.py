@@ -50,6 +50,7 @@ STAGES = {
             "sizes": ((256, 0.31), (384, 0.18), (512, 0.51)),
             "masks": 4,
             "bce_share": 0.28,
+            "simulation": SimulationConfig(again_share=0.3),
         },
     ),
     "clips": Stage(
@@ -66,7 +67,7 @@ STAGES = {
             "learning_rate": 3e-4,
             "trunk_rate": 3e-4,
             # One click is what tracking, whose three candidates hardly differ, unlearns first.
-            "simulation": SimulationConfig(kinds={"box": 0.3, "click": 0.6, "mask": 0.1}),
+            "simulation": SimulationConfig(kinds={"box": 0.3, "click": 0.6, "mask": 0.1}, again_share=0.3),
         },
     ),
 }

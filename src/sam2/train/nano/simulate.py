@@ -32,6 +32,7 @@ class SimulationConfig:
         max_box_noise: its limit in pixels of a 1024-pixel image.
         centre_share: clicks in the middle of a region rather than anywhere in it.
         corrections: probability of 0, 1, 2 ... correction rounds.
+        again_share: corrections without a click: the same prompt, with the prediction that it gave.
     """
 
     kinds: dict[PromptKind, float] = field(default_factory=lambda: {"box": 0.5, "click": 0.4, "mask": 0.1})
@@ -39,6 +40,7 @@ class SimulationConfig:
     max_box_noise: float = 20.0
     centre_share: float = 0.5
     corrections: tuple[float, ...] = (0.25, 0.25, 0.2, 0.15, 0.15)
+    again_share: float = 0.0
 
 
 def choose_kind(rng: np.random.Generator, shares: Mapping[PromptKind, float]) -> PromptKind:
@@ -88,12 +90,16 @@ def corrected(
 ) -> PromptBatch:
     """``prompts`` with one click more per object, where the prediction is wrong, and the prediction itself.
 
+    Now and then (``config.again_share``) without the click: a mask is found better with its first sketch in hand.
+
     Args:
         truth: [n, h, w].
         logits: [n, 1, 4h', 4w'], the prediction, which becomes the mask prompt.
     """
     side = truth.shape[-1]
     logits = logits.detach().float()
+    if prompts.points is not None and rng.random() < config.again_share:
+        return replace(prompts, masks=logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT))
     predicted = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)[:, 0] > 0
     shown = predicted.cpu().numpy()
     clicks, labels = [], []

@@ -1,5 +1,6 @@
 """Samples: shapes, chance, what may be asked for, and that masks move with their pixels."""
 
+import cv2
 import miniature
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from sam2.train.data.augment import Window, degrade, jitter_colours, object_window, random_window, whole_window
 from sam2.train.nano.data.loader import batches
 from sam2.train.nano.data.pack import PackedData, open_packed, pack
-from sam2.train.nano.data.samples import SampleConfig, Sampler, paste
+from sam2.train.nano.data.samples import SampleConfig, Sampler, paste, paste_tied
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,20 @@ def test_pasting_puts_the_patch_where_the_mask_says():
         shown = pasted_on[..., 1].reshape(32, 2, 32, 2).mean((1, 3)) > 60
         assert (shown & mask).sum() / (shown | mask).sum() > 0.7
     assert not image.any()  # the photo itself is left as it was
+
+
+def test_tied_parts_are_one_object_with_its_ropes():
+    """Grey parts and coloured ropes on black: what is not black is the object."""
+    black = np.zeros((128, 128, 3), np.uint8)
+    part = (np.full((40, 20, 3), 200, np.uint8), np.ones((40, 20), np.uint8))
+    for seed in range(8):
+        image, mask = paste_tied(np.random.default_rng(seed), black, [part, part])
+        assert mask.shape == (64, 64)
+        seen = cv2.resize(image.max(-1), (64, 64), interpolation=cv2.INTER_AREA)
+        # But for half-covered cells of the outline, which are feathered, and ropes that happen to be dark.
+        assert (seen[mask] > 25).mean() > 0.8
+        assert seen[~mask].mean() < 8
+        assert cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] <= 3
 
 
 def test_colours_and_noise_keep_the_shape():

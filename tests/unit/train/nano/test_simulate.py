@@ -145,3 +145,22 @@ def test_corrections_do_not_carry_gradients():
         np.random.default_rng(0), prompt("click", truth), truth, logits, image_size=IMAGE, config=SimulationConfig()
     )
     assert not after.masks.requires_grad
+
+
+@pytest.mark.parametrize("kind", ["box", "click"])
+def test_a_prompt_may_come_again_with_what_it_gave(kind):
+    truth = miniature.disc(30, 30, 8, SIDE, SIDE)
+    before, logits = prompt(kind, [truth]), logits_of(EMPTY)
+    config = SimulationConfig(again_share=1.0)
+    after = corrected(np.random.default_rng(0), before, truth[None], logits, image_size=IMAGE, config=config)
+    assert after.points.equal(before.points)
+    assert after.labels.equal(before.labels)
+    assert after.masks.equal(logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT))
+
+
+def test_a_mask_does_not_come_again_alone():
+    truth = miniature.disc(30, 30, 8, SIDE, SIDE)
+    config = SimulationConfig(again_share=1.0)
+    before = prompt("mask", [truth])
+    after = corrected(np.random.default_rng(0), before, truth[None], logits_of(EMPTY), image_size=IMAGE, config=config)
+    assert after.num_points == 1

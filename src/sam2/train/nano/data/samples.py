@@ -1,5 +1,6 @@
 """One training sample: a square image and K masks of what one might click on in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,6 +19,8 @@ from sam2.train.nano.data.pack import PackedData
 from sam2.train.nano.data.records import KINDS
 
 KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25, "salient": 1.2}
+TURN_SHARE = 0.35
+"""Cut-outs that are turned when pasted; a turned one fills less of its box."""
 SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.4}
 
 
@@ -29,6 +32,8 @@ class SampleConfig:
         image_size: S, the side of the square in pixels.
         masks: K, objects a sample.
         composite_share: samples with cut-outs pasted on a photo.
+        tether_share: of those, the ones with an object of several parts that thin lines hold together: a rider and
+            a kite, a dog and its leash. They fill little of their box.
         absent_share: masks that are empty, for prompts on nothing.
         min_area: least share of the square that an object must cover.
     """
@@ -36,6 +41,7 @@ class SampleConfig:
     image_size: int = 256
     masks: int = 6
     composite_share: float = 0.25
+    tether_share: float = 0.2
     absent_share: float = 0.03
     min_area: float = 0.004
     whole_share: float = 0.35
@@ -152,6 +158,11 @@ class Sampler:
         """Cut-outs pasted on a photo: masks known to the pixel, and no hint from what usually surrounds them."""
         image, masks, weights = self.draw_photo(rng, self.pick_background(rng))
         weights = [0.5 * weight for weight in weights]
+        if rng.random() < self.config.tether_share:
+            parts = [self.cutout(self.pick_cutout(rng)) for _ in range(int(rng.choice([2, 3], p=[0.75, 0.25])))]
+            image, tied = paste_tied(rng, image, parts)
+            masks, weights = [mask & ~tied for mask in masks], [weight / 3 for weight in weights]
+            return image, [*masks, tied], [*weights, max(weights, default=1.0)]
         for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))):
             image, pasted = paste(rng, image, *self.cutout(self.pick_cutout(rng)))
             covered = [mask & ~pasted for mask in masks]
@@ -188,20 +199,85 @@ def paste(
     Returns the image and what of it is now the object, [S/2, S/2].
     """
     size = image.shape[0]
-    longest = size * rng.uniform(0.25, 1.05)
+    patch, alpha = _fitted(rng, patch, mask, longest=size * rng.uniform(0.25, 1.05))
+    rows, columns = alpha.shape
+    slack_x, slack_y = columns // 5, rows // 5
+    left = int(rng.integers(-slack_x, max(size - columns + slack_x, -slack_x) + 1))
+    top = int(rng.integers(-slack_y, max(size - rows + slack_y, -slack_y) + 1))
+    return _blend(rng, image, patch, alpha, left, top)
+
+
+def paste_tied(
+    rng: np.random.Generator, image: NDArray[np.uint8], parts: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Cut-outs (pixels and mask each) here and there on ``image`` [S, S, 3], tied together to one object.
+
+    Returns the image and what of it is now the object, [S/2, S/2].
+    """
+    size = image.shape[0]
+    whole = np.zeros((size // 2, size // 2), bool)
+    places: list[tuple[int, int]] = []
+    for pixels, mask in parts:
+        patch, alpha = _fitted(rng, pixels, mask, longest=size * rng.uniform(0.12, 0.4))
+        rows, columns = alpha.shape
+        left, top = (int(rng.integers(0, max(size - side, 0) + 1)) for side in (columns, rows))
+        places.append((left + columns // 2, top + rows // 2))
+        image, pasted = _blend(rng, image, patch, alpha, left, top)
+        whole |= pasted
+    rope = np.zeros((size, size), np.uint8)
+    thickness = int(rng.integers(1, max(2, size // 100) + 1))
+    for end in places[1:]:
+        cv2.line(rope, places[0], end, 255, thickness, cv2.LINE_AA)
+    rope[cv2.resize(whole.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0] = 0
+    weight = (rope.astype(np.float32) / 255)[..., None]
+    colour = rng.integers(0, 256, 3).astype(np.float32)
+    image = (image * (1 - weight) + colour * weight).astype(np.uint8)
+    # A line is half as wide as a cell of the mask: what it covers a third of is part of the object.
+    return image, whole | (cv2.resize(rope, (size // 2, size // 2), interpolation=cv2.INTER_AREA) > 80)
+
+
+def _fitted(
+    rng: np.random.Generator, patch: NDArray[np.uint8], mask: NDArray[np.uint8], *, longest: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A cut-out, ``longest`` pixels long, stretched, turned, mirrored, in other colours; and its opacity, 0..255."""
     stretch = np.exp(rng.uniform(-0.25, 0.25))
     scale = longest / max(patch.shape[0] * stretch, patch.shape[1])
     rows = max(4, round(patch.shape[0] * scale * stretch))
     columns = max(4, round(patch.shape[1] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     patch = np.asarray(cv2.resize(patch, (columns, rows), interpolation=interpolation), np.uint8)
-    alpha = cv2.resize(mask * 255, (columns, rows), interpolation=interpolation)
+    alpha = np.asarray(cv2.resize(mask * 255, (columns, rows), interpolation=interpolation), np.uint8)
     if rng.random() < 0.5:
         patch, alpha = patch[:, ::-1], alpha[:, ::-1]
-    patch = jitter_colours(rng, np.ascontiguousarray(patch), strength=0.7)
-    slack_x, slack_y = columns // 5, rows // 5
-    left = int(rng.integers(-slack_x, max(size - columns + slack_x, -slack_x) + 1))
-    top = int(rng.integers(-slack_y, max(size - rows + slack_y, -slack_y) + 1))
+    if rng.random() < TURN_SHARE:
+        patch, alpha = _turned(patch, alpha, float(rng.normal(0, 35)))
+    return jitter_colours(rng, np.ascontiguousarray(patch), strength=0.7), np.ascontiguousarray(alpha)
+
+
+def _turned(
+    patch: NDArray[np.uint8], alpha: NDArray[np.uint8], degrees: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A cut-out turned about its middle, in a canvas that holds all of it."""
+    rows, columns = alpha.shape
+    matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), degrees, 1.0)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    width, height = round(rows * sine + columns * cosine), round(rows * cosine + columns * sine)
+    matrix[:, 2] += (width - columns) / 2, (height - rows) / 2
+    turned = cv2.warpAffine(patch, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    opacity = cv2.warpAffine(alpha, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(turned, np.uint8), np.asarray(opacity, np.uint8)
+
+
+def _blend(
+    rng: np.random.Generator,
+    image: NDArray[np.uint8],
+    patch: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    left: int,
+    top: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """``patch`` with opacity ``alpha`` on a copy of ``image``, from (left, top); and what it covers, [S/2, S/2]."""
+    size, (rows, columns) = image.shape[0], alpha.shape
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + rows, size), min(left + columns, size)
     inside = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
 
