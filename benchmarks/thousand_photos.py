@@ -51,7 +51,7 @@ class Run:
         options = ["--everything", "--format", FORMATS, "-o", str(output), "--resume", *arguments]
         started = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sam2.cli", "image", str(photos), *options],
+            [sys.executable, "-m", "sam2", "image", str(photos), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

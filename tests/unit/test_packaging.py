@@ -72,3 +72,8 @@ def test_says_what_it_needs_and_under_which_licence(wheel: zipfile.ZipFile) -> N
         "typer",
     }
     assert "sam2 = sam2.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "sam2", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"sam2 {sam2.__version__}"
