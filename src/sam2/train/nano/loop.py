@@ -38,8 +38,8 @@ from sam2.train.nano.optim import (
 from sam2.train.nano.past import draw_past
 from sam2.train.nano.simulate import choose_kind
 from sam2.train.nano.step import run_step
-from sam2.train.nano.stopping import StopRequest, listening
 from sam2.train.nano.validate import validate, validate_tracking
+from sam2.train.stopping import StopRequest, listening
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
