@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["no", "bf16", "fp16"]
+Precision = Literal["auto", "no", "bf16", "fp16"]
 
-_PRECISIONS = ("no", "bf16", "fp16")
+_PRECISIONS = ("auto", "no", "bf16", "fp16")
 _AT_LEAST_ONE = ("accumulate", "save_every", "log_every", "validation_limit")
 
 
@@ -17,7 +17,8 @@ class RunConfig:
         steps: how many; None: ``epochs`` of them.
         epochs: passes over the training data; the official recipe's 40 where neither is given. Not with ``steps``.
         accumulate: batches whose gradients one step of the optimizer averages.
-        precision: "bf16" and "fp16" compute under autocast, and keep weights and losses in float32; "fp16" needs CUDA.
+        precision: "bf16" and "fp16" compute under autocast, and keep weights and losses in float32; "no" computes in
+            float32; "fp16" needs CUDA. "auto" is "bf16" where the device computes it natively, else "no".
         activation_checkpointing: recompute blocks of the trunk and layers of memory attention in the backward pass
             in place of keeping what they computed: less memory, about a third more time.
         loss_stride: side of the pixels at which losses are computed: 1 at the input's resolution, as officially; 4
@@ -38,7 +39,7 @@ class RunConfig:
     steps: int | None = None
     epochs: float | None = None
     accumulate: int = 1
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     activation_checkpointing: bool = False
     loss_stride: int = 1
     save_every: int = 200
@@ -67,7 +68,7 @@ class RunConfig:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.precision not in _PRECISIONS:
-            raise ValueError(f"precision must be 'no', 'bf16' or 'fp16', got {self.precision!r}")
+            raise ValueError(f"precision must be 'auto', 'no', 'bf16' or 'fp16', got {self.precision!r}")
         if self.device not in ("auto", "cpu"):
             raise ValueError(f"device must be 'auto' or 'cpu', got {self.device!r}")
         if self.loss_stride not in (1, 2, 4):
