@@ -136,7 +136,7 @@ def collate(samples: Sequence[ClipSample], *, step_seed: int) -> ClipBatch:
 
 def object_seed(seed: int, place: int) -> int:
     """The seed of the object at ``place`` in the sample with ``seed``; 0 to 2**63 - 1."""
-    return mixed_seed(seed, place)
+    return mixed_seed(seed, 1 + place)
 
 
 def mixed_seed(*parts: int) -> int:
