@@ -223,6 +223,6 @@ def _decode_rows(
         chosen = slice(first, first + 1) if of_one else images.to(encoded.embed.device)
         embed, fine, middle = (x[chosen] for x in (encoded.embed, *encoded.high_res))
         part = PromptBatch(*(None if x is None else x[rows] for x in (prompts.points, prompts.labels, prompts.masks)))
-        chunks.append(model.decode_masks(embed, (fine, middle), part, multimask=multimask, min_iou=min_iou))
+        chunks.append(model.answer_prompts(embed, (fine, middle), part, multimask=multimask, min_iou=min_iou))
     logits, ious, scores = (torch.cat([getattr(c, n) for c in chunks]) for n in ("logits", "ious", "object_score"))
     return logits.float(), ious.float(), scores[:, 0].float()

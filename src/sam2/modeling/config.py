@@ -130,6 +130,10 @@ class Behaviour:
     ``add_all_frames_to_correct_as_cond``, on here because off loses users' corrections, and
     ``track_before_first_prompt``, which officially has no name and is always on: an object then gets masks on frames
     that come before its first prompt in the direction of travel, from memory of the future.
+
+    ``second_look`` has no official name either, and is off in every official configuration: a prompt that asks for one
+    mask and brings none is answered twice, the second time with the first answer as its mask. The bundled model gains
+    by it.
     """
 
     # mask decoder
@@ -141,6 +145,7 @@ class Behaviour:
     dynamic_multimask_via_stability: bool = False
     dynamic_multimask_stability_delta: float = 0.05
     dynamic_multimask_stability_thresh: float = 0.98
+    second_look: bool = False
     # memory
     sigmoid_scale_for_mem_enc: float = 20.0
     sigmoid_bias_for_mem_enc: float = -10.0
@@ -173,6 +178,7 @@ class Behaviour:
 
 SAM2_0_BEHAVIOUR = Behaviour(add_tpos_enc_to_obj_ptrs=False, use_signed_tpos_enc_to_obj_ptrs=False)
 SAM2_1_BEHAVIOUR = Behaviour()
+NANO_BEHAVIOUR = Behaviour(second_look=True)
 
 
 def check_image_size(image_size: int) -> None:
@@ -244,7 +250,7 @@ PRESETS: dict[str, ModelConfig] = {
 
 def default_behaviour(config: ModelConfig) -> Behaviour:
     """The behaviour that ``config``'s weights were trained with."""
-    return SAM2_0_BEHAVIOUR if config.version == "2" else SAM2_1_BEHAVIOUR
+    return {"2": SAM2_0_BEHAVIOUR, "nano": NANO_BEHAVIOUR}.get(config.version, SAM2_1_BEHAVIOUR)
 
 
 def with_postprocessing(behaviour: Behaviour, *, video: bool) -> Behaviour:

@@ -130,7 +130,8 @@ def _predict(
     num_points = 0 if point_inputs is None else prompts.num_points
     prompts = PromptBatch(prompts.points, prompts.labels, earlier)
     multimask = model.behaviour.proposes_several(num_points, is_first=is_init_cond_frame)
-    return model.select_mask(model.decode_masks(embed, features.high_res, prompts, multimask=multimask))
+    ask = model.decode_masks if point_inputs is None else model.answer_prompts
+    return model.select_mask(ask(embed, features.high_res, prompts, multimask=multimask))
 
 
 def _context_of(

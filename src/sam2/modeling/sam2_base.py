@@ -26,6 +26,7 @@ from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 from sam2.modeling.types import (
+    LOW_RES_LIMIT,
     FrameMemory,
     ImageFeatures,
     MaskCandidates,
@@ -212,6 +213,27 @@ class SAM2Base(OfficialCalls):
         logits, ious = decoder.choose(raw, multimask=multimask, dynamic=dynamic)
         tokens = decoder.pointer_tokens(raw, multimask=multimask)
         return MaskCandidates(logits.float(), ious.float(), tokens, raw.object_score.float())
+
+    def answer_prompts(
+        self,
+        embed: Float[Tensor, "b c h w"],
+        high_res: tuple[Tensor, Tensor],
+        prompts: PromptBatch,
+        *,
+        multimask: bool,
+        min_iou: float | None = None,
+    ) -> MaskCandidates:
+        """What a user's prompts get: :meth:`decode_masks`, whose arguments these are, once or twice.
+
+        Where the behaviour takes a second look, a prompt that brings no mask and asks for one gets a first mask to be
+        looked at again with.
+        """
+        if self.behaviour.second_look and not multimask and prompts.masks is None:
+            first = self.decode_masks(embed, high_res, prompts, multimask=False)
+            row = torch.arange(len(first.logits), device=first.logits.device)
+            sketch = first.logits[row, first.ious.argmax(-1)][:, None]
+            prompts = replace(prompts, masks=sketch.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT))
+        return self.decode_masks(embed, high_res, prompts, multimask=multimask, min_iou=min_iou)
 
     def select_mask(self, candidates: MaskCandidates) -> MaskPrediction:
         """Gate candidates by the object score, take the best by predicted IoU, and make the object pointer."""

@@ -89,7 +89,7 @@ def predict_prompted(
     batch = prompt.as_batch(model.device, logits)
     embed = model.condition_on_nothing(features.embed) if context is None else model.fuse_memory(features, context)
     multimask = model.behaviour.proposes_several(batch.num_points, is_first=context is None)
-    candidates = model.decode_masks(embed, features.high_res, batch, multimask=multimask)
+    candidates = model.answer_prompts(embed, features.high_res, batch, multimask=multimask)
     return _finish(model, model.select_mask(candidates))
 
 

@@ -269,3 +269,24 @@ def test_nothing_is_complex(config: ModelConfig, pixels: Tensor) -> None:
 
     assert finder.found == []
     assert not any(value.is_complex() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("second_look", [False, True])
+def test_a_second_look_has_the_first_mask_in_hand(pixels: Tensor, second_look: bool) -> None:
+    model = seeded(small_nano_config())
+    model.behaviour = replace(model.behaviour, second_look=second_look)
+    points, labels = torch.tensor([[[20.0, 30.0], [200.0, 220.0]]]), torch.tensor([[2, 3]], dtype=torch.int32)
+    box = PromptBatch(points, labels)
+    with torch.no_grad():
+        features = model.encode_image(pixels[:1])
+        maps = (features.embed, features.high_res)
+        once = model.decode_masks(*maps, box, multimask=False)
+        twice = model.decode_masks(*maps, replace(box, masks=once.logits.clamp(-32, 32)), multimask=False)
+        found = model.answer_prompts(*maps, box, multimask=False)
+        several = model.answer_prompts(*maps, box, multimask=True)
+        corrected = model.answer_prompts(*maps, replace(box, masks=once.logits), multimask=False)
+
+    assert not once.logits.equal(twice.logits)
+    assert found.logits.equal(twice.logits if second_look else once.logits)
+    assert several.logits.equal(model.decode_masks(*maps, box, multimask=True).logits.detach())
+    assert corrected.logits.equal(model.decode_masks(*maps, replace(box, masks=once.logits), multimask=False).logits)
