@@ -302,6 +302,7 @@ def _behaviour(model: Section) -> Behaviour:
         add_all_frames_to_correct_as_cond=model.flag("add_all_frames_to_correct_as_cond", True),
         # No official flag: there it is always so.
         track_before_first_prompt=model.flag("track_before_first_prompt", False),
+        # Nor here: there it is never so.
         second_look=model.flag("second_look", False),
     )
 
