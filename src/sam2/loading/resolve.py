@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sam2.loading.download import DownloadError
 from sam2.loading.locate import find_config, preset_of
+from sam2.loading.overrides import apply_overrides
 from sam2.loading.registry import download
-from sam2.loading.weights import read_checkpoint, recognise
+from sam2.loading.weights import read_checkpoint, read_noted, recognise
 from sam2.modeling.config import PRESETS
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -66,11 +67,15 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> ResolvedModel:
 
 
 def _from_file(path: Path, tree: dict[str, Any] | None = None) -> ResolvedModel:
-    state_dict = read_checkpoint(path)
-    if tree is None:
+    state_dict, notes = read_noted(path)
+    if tree is None and "config" in notes:
+        tree = find_config(notes["config"])
+    elif tree is None:
         config = recognise(state_dict, source=str(path))
         name = next(name for name, preset in PRESETS.items() if preset == config)
         tree = find_config(name)
+    if "image_size" in notes:  # of a fine-tune: no weight tells it
+        tree = apply_overrides(tree, [f"++model.image_size={notes['image_size']}"])
     return ResolvedModel(tree, state_dict, str(path))
 
 

@@ -28,11 +28,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         FileNotFoundError: no such file.
         ValueError: empty, truncated, no checkpoint, or of another project; the message names the file and the reason.
     """
+    return read_noted(path)[0]
+
+
+def read_noted(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """What :func:`read_checkpoint` gives, and what the file notes of the model under ``sam2``; nothing in most files.
+
+    Checkpoints that ``sam2 train`` wrote note ``config``, a packaged name or a configuration tree, and ``image_size``.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint file {path}")
     _check_start(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    notes = content.get("sam2") if isinstance(content, Mapping) else None
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -41,7 +50,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds no state dict: expected tensors by name, or these under 'model'")
     state_dict = {_official_key(key): value for key, value in content.items()}
     _check_origin(state_dict, path)
-    return state_dict
+    return state_dict, notes if isinstance(notes, Mapping) else {}
 
 
 def recognise(state_dict: Mapping[str, Tensor], *, source: str = "the checkpoint") -> ModelConfig:
