@@ -25,9 +25,9 @@ class Cutout:
     mask: NDArray[np.bool_]
 
 
-def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Cutout | None:
+def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> Cutout | None:
     """The object of ``mask`` [h, w]; None where it is too small, too large, or goes on beyond the picture."""
-    if not MIN_SHARE <= mask.mean() <= MAX_SHARE:
+    if mask is None or not MIN_SHARE <= mask.mean() <= MAX_SHARE:
         return None
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     right, bottom = left + width, top + height

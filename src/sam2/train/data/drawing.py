@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,14 +14,16 @@ from sam2.train.data.colours import change_clip
 from sam2.train.data.config import DataConfig
 from sam2.train.data.cutouts import Cutout, Sprite, cut_out, make_sprite
 from sam2.train.data.footage import STILL_VIEW, FilmedStill, Footage, Frame, RecordedFootage, read_frame
-from sam2.train.data.motion import Camera, Flight
+from sam2.train.data.motion import Camera, Flight, Wobble
 from sam2.train.data.sources import BadSampleError, ClipRecord
-from sam2.train.data.view import View, draw_view, whole_view
+from sam2.train.data.view import Box, View, draw_view, whole_view
 
 TRIES = 4
 """Starts, views and donors that are tried for one that shows an object."""
 TWIN_SHARE, KIN_SHARE, CROSSING_SHARE = 0.2, 0.3, 0.4
-"""Cut-outs that show the same object as the one before, that are of the picture they move over, that pass over another."""
+"""Cut-outs of the same object as the one before, of the picture that they move over, on a way that crosses another."""
+STILL_WOBBLE = 0.01
+"""Of cut-outs that do not move: they keep their shape."""
 
 READ_ERRORS = (BadSampleError, OSError, ValueError, EOFError, SyntaxError, cv2.error, Image.DecompressionBombError)
 """What a damaged or ill-labelled file raises; Pillow has a SyntaxError for PNGs."""
@@ -93,16 +95,15 @@ class ClipDrawer:
         config = self.config
         with _reading(record):
             indices, first = self._take_frames(rng, record, frames)
-        view = self._take_view(rng, first, side)
-        if len(record.labelled) == 1 and frames > 1:
-            camera = Camera.draw(rng, frames, STILL_VIEW * float(rng.uniform(0.8, 1.1)))
-            footage = FilmedStill(first, camera=camera, view=view, side=side)
-            pasted = int(rng.choice(len(config.cutouts), p=config.cutouts))
-        else:
-            footage = RecordedFootage(record, indices, first=first, view=view, side=side)
-            pasted = int(rng.integers(1, 3)) if rng.random() < config.augment.copy_paste else 0
-        sprites = self._sprites(rng, pasted, first, frames=frames, side=side)
-        with _reading(record):
+            view = self._take_view(rng, first, side)
+            if len(record.labelled) == 1 and frames > 1:
+                camera = Camera.draw(rng, frames, STILL_VIEW * float(rng.uniform(0.8, 1.1)))
+                footage = FilmedStill(first, camera=camera, view=view, side=side)
+                pasted = int(rng.choice(len(config.cutouts), p=config.cutouts))
+            else:
+                footage = RecordedFootage(record, indices, first=first, view=view, side=side)
+                pasted = int(rng.integers(1, 3)) if rng.random() < config.augment.copy_paste else 0
+            sprites = self._sprites(rng, pasted, first, frames=frames, side=side)
             return self._expose(rng, footage, sprites, indices)
 
     def _take_frames(self, rng: np.random.Generator, record: ClipRecord, frames: int) -> tuple[tuple[int, ...], Frame]:
@@ -110,21 +111,17 @@ class ClipDrawer:
         for _ in range(TRIES):
             indices = pick_frames(rng, record.labelled, frames, config=self.config)
             first = read_frame(record, indices[0])
-            if first.masks or len(record.labelled) == 1:
+            if first.objects or len(record.labelled) == 1:
                 break
         return indices, first
 
     def _take_view(self, rng: np.random.Generator, frame: Frame, side: int) -> View:
         """A view that shows an object, if there is one in a few tries."""
-        numbers = sorted(frame.masks)
         for _ in range(TRIES):
-            around = None
-            if numbers:
-                left, top, width, height = cv2.boundingRect(frame.masks[int(rng.choice(numbers))].view(np.uint8))
-                around = (left, top, left + width, top + height)
+            order = [int(number) for number in rng.permutation(frame.objects)]
+            around = _box_of(frame.mask(order[0])) if order and self.config.augment.crop else None
             view = draw_view(rng, self.config.augment, frame.image.shape, around=around)
-            order = rng.permutation(numbers)
-            if not numbers or any(self._is_seen(view.mask(frame.masks[int(number)], side)) for number in order):
+            if not order or any(self._is_seen(frame.seen_mask(number, view, side)) for number in order):
                 return view
         return whole_view(frame.image.shape)
 
@@ -175,6 +172,8 @@ class ClipDrawer:
             if cutout is None:
                 continue
             flight = Flight.draw(rng, frames)
+            if frames == 1:
+                flight = replace(flight, wobble=Wobble.draw(rng, STILL_WOBBLE))
             if sprites and frames > 1 and rng.random() < CROSSING_SHARE:
                 flight = flight.meeting(rng, sprites[0].flight)
             sprites.append(make_sprite(rng, cutout, flight, side=side))
@@ -190,8 +189,8 @@ class ClipDrawer:
                 donor = self._donor(rng)
                 with _reading(donor):
                     frame = read_frame(donor, int(rng.choice(donor.labelled)))
-            for number in rng.permutation(sorted(frame.masks))[:TRIES]:
-                cutout = cut_out(frame.image, frame.masks[int(number)])
+            for number in rng.permutation(frame.objects)[:TRIES]:
+                cutout = cut_out(frame.image, frame.mask(int(number)))
                 if cutout is not None:
                     return cutout
         return None
@@ -229,6 +228,13 @@ def pick_frames(
     if backwards:
         places = places[::-1]
     return tuple(labelled[int(place)] for place in places)
+
+
+def _box_of(mask: NDArray[np.bool_] | None) -> Box | None:
+    if mask is None:
+        return None
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return left, top, left + width, top + height
 
 
 def _shown(footage: Footage, covers: list[NDArray[np.bool_]], t: int, number: int) -> NDArray[np.bool_]:
