@@ -17,6 +17,9 @@ class LossConfig:
 
     ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in place of the focal loss. On little data a network
     that starts from noise learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
+
+    ``gated``: masks are compared with the truth as the tracker shows them, -1024 throughout where the object score says
+    that the object is not there, as officially. Off, masks learn from objects that the score misses, too.
     """
 
     focal: float = 20.0
@@ -27,6 +30,16 @@ class LossConfig:
     alpha: float = 0.25
     gamma: float = 2.0
     pixel: PixelLoss = "focal"
+    gated: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("focal", "dice", "iou", "presence", "bce", "gamma"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be within 0 to 1, got {self.alpha}")
+        if self.pixel not in ("focal", "bce"):
+            raise ValueError(f"pixel must be 'focal' or 'bce', got {self.pixel!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ def prompt_losses(
     truth: Bool[Tensor, "n h w"],
     *,
     config: LossConfig,
-    num_objects: float | None = None,
+    num_objects: float | Tensor | None = None,
 ) -> Losses:
     """Losses of one decoder call on n objects with m candidate masks each.
 
@@ -81,7 +94,7 @@ def prompt_losses(
     truth) trains the presence score alone. Sums over objects are divided by ``num_objects`` (n by default; the
     average over processes in distributed training).
     """
-    n = num_objects or float(len(logits))
+    n = float(len(logits)) if num_objects is None else num_objects
     target = truth[:, None].to(logits.dtype).expand_as(logits)
     if config.pixel == "focal":
         pixel = focal_per_mask(logits, target, alpha=config.alpha, gamma=config.gamma)
