@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import painted
@@ -12,10 +13,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sam2.train.data.clip import ClipBatch
 from sam2.train.data.config import NO_AUGMENTATION
-from sam2.train.data.opening import JoinedRecords, TrainSource, split_records
+from sam2.train.data.opening import JoinedRecords, TrainSource, open_training, split_records
 from sam2.train.data.order import SampleOrder, SourceSize
 from sam2.train.data.sources import SourceConfig
 from sam2.train.data.stream import DataConfig, TrainStream
@@ -293,3 +295,50 @@ def test_batches_are_frames_as_they_are_without_augmentation():
     assert torch.equal(one.images, two.images)
     assert one.seeds.tolist() != two.seeds.tolist()
     assert np.array_equal(one.images[0, 0, 0, 0], painted.GROUND)
+
+
+def test_a_stream_can_be_sent_to_another_process():
+    made = stream(stills(), videos(), batch_size=2)
+    copied = pickle.loads(pickle.dumps(made))
+
+    for one, two in zip(take(made, 3), take(copied, 3), strict=True):
+        assert_equal(one, two)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve pictures with masks, one of them cut short."""
+    for n in range(12):
+        record = painted.Painted(discs=((30 + 4 * n, 40, 15),))
+        mask = record.masks(0)[0].astype(np.uint8) * 255
+        Image.fromarray(record.image(0)).save(tmp_path / f"{n:02}.png")
+        Image.fromarray(mask).save(tmp_path / f"{n:02}_mask.png")
+    whole = (tmp_path / "03.png").read_bytes()
+    (tmp_path / "03.png").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+def test_a_folder_is_opened_split_and_drawn_from(folder):
+    config = DataConfig(train=(SourceConfig(path=str(folder)),), image_size=64, held_out=0.2, workers=0)
+    sources, validation = open_training(config)
+    names = [{record.name for record in records} for records in (sources[0].records, validation)]
+    assert len(names[0]) + len(names[1]) == 12
+    assert 1 <= len(names[1]) <= 6
+    assert not names[0] & names[1]
+
+    made = TrainStream(config, seed=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        drawn = {name for batch in take(made, 2 * made.steps_per_epoch) for name in batch.names}
+    broken = {name for name in names[0] if "03" in name}
+    assert drawn == names[0] - broken
+    assert [("03.png" in str(warning.message)) for warning in caught] == [True] * len(broken)
+
+
+def test_validation_sources_leave_the_training_whole(folder):
+    here = SourceConfig(path=str(folder))
+    sources, validation = open_training(DataConfig(train=(here,), validation=(here,)))
+    assert (len(sources[0].records), len(validation)) == (12, 12)
+
+    sources, validation = open_training(DataConfig(train=(here,), held_out=0.0))
+    assert (len(sources[0].records), len(validation)) == (12, 0)
