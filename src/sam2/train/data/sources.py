@@ -61,10 +61,11 @@ class ClipRecord(Protocol):
         """Frame ``index`` as [h, w, 3] RGB; of stills frame 0."""
         ...
 
-    def masks(self, index: int) -> dict[int, NDArray[np.bool_]]:
+    def masks(self, index: int) -> Mapping[int, NDArray[np.bool_]]:
         """Masks [h, w] of frame ``index``, which is one of ``labelled``, by object: the same number in all frames.
 
-        No mask is empty: an object that is not to be seen is not in it.
+        No mask is empty: an object that is not to be seen is not in it. Where the data set holds encoded masks, the
+        mapping decodes each when it is asked for it, and keeps none: pictures of SA-1B have hundreds of large ones.
         """
         ...
 
@@ -76,11 +77,13 @@ class Records(Sequence[ClipRecord]):
         format: one of ``READERS``.
         videos: whether its records are videos, not stills.
         classes: names of classes; empty where the data set has none.
+        notes: what was left out on opening, in words: pictures without masks, masks without pictures.
     """
 
     format: str
     videos: bool
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def record(self, index: int) -> ClipRecord:
@@ -112,17 +115,17 @@ class SourceConfig:
         images: folder of the pictures or videos, where they are not found beside the annotations.
         name: what messages call it; the last part of ``path`` without one.
         frames: T of clips drawn from it; None: the configuration's for videos, 1 for stills.
-        split: which part: the name of a folder (``train``), of a list in ``ImageSets``, of a list in ``data.yaml`` or of
-            a COCO file (``train2017``), or the path of a text file with a name a line; "all" for everything. It
-            has to be given where there are several parts.
+        split: which part: the name of a folder (``train``), of a list in ``ImageSets``, of a list in ``data.yaml`` or
+            the end of a COCO file's name (``train2017``), or the path of a text file with a name a line; "all" for
+            everything. It has to be given where there are several parts.
         classes: names of classes that are used (numbers, as text, where classes have no names); empty: all.
         exclude: names of classes that are left out.
         min_area: pixels that an object of a still must have at least. Not for videos, where a small mask says that
             the object is still there.
         instances: what an object of a label map or mask is: "labels": all pixels of one value; "components": each
             connected part of them.
-        values: what a mask's pixels mean. "binary": 0 is background, the rest one object; "numbers": an object (or class) a value;
-            "colours": one a colour. "auto" looks at some of the files.
+        values: what a mask's pixels mean. "binary": 0 is background, the rest one object; "numbers": an object (or
+            class) a value; "colours": one a colour. "auto" looks at some of the files.
         ignore: values that belong to no object, besides 0. None: 255 where values are numbers, 128 where they are
             binary and the masks hold 0, 128 and 255.
         crowds: use regions that COCO marks as crowds.
@@ -172,7 +175,7 @@ class SourceConfig:
 
 
 def open_records(config: SourceConfig) -> Records:
-    """The records of a source, in a fixed order. No picture or mask is read yet.
+    """The records of a source, in a fixed order. Pictures and masks are read when a record is asked for them.
 
     Raises:
         FileNotFoundError: there is no ``path``, no ``images``, or none of the pictures that annotations are for.
