@@ -99,7 +99,7 @@ class ClipDrawer:
             if len(record.labelled) == 1 and frames > 1:
                 camera = Camera.draw(rng, frames, STILL_VIEW * float(rng.uniform(0.8, 1.1)))
                 footage = FilmedStill(first, camera=camera, view=view, side=side)
-                pasted = int(rng.choice(len(config.cutouts), p=config.cutouts))
+                pasted = int(rng.choice(len(config.cutouts), p=np.array(config.cutouts) / sum(config.cutouts)))
             else:
                 footage = RecordedFootage(record, indices, first=first, view=view, side=side)
                 pasted = int(rng.integers(1, 3)) if rng.random() < config.augment.copy_paste else 0
