@@ -194,5 +194,6 @@ def open_records(config: SourceConfig) -> Records:
     reader = import_module(f"sam2.train.data.readers.{({**module, **wrapped}).get(format, format)}")
     records: Records = reader.open_records(path, config, format)
     if not len(records):
-        raise ValueError(f"{config.path}: 0 records of format {format}")
+        raise ValueError(f"path {config.path}: 0 records of format {format}")
+    records.format = format
     return records

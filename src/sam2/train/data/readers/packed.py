@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def _encoded(segmentation: Any) -> tuple[bytes, bytes]:
     return _RUNS, json.dumps(segmentation, separators=(",", ":")).encode()
 
 
-def unpack(packed: bytes, size: tuple[int, int], labels: Sequence[str]) -> list[FoundObject]:
+def unpack(packed: bytes, size: tuple[int, int], labels: tuple[str, ...]) -> list[FoundObject]:
     """The objects of a picture of ``size`` = (height, width).
 
     Args:
@@ -70,7 +70,7 @@ def unpack(packed: bytes, size: tuple[int, int], labels: Sequence[str]) -> list[
         start = place + _HEAD.size + 4
         content = packed[start : start + length]
         place = start + length
-        label = labels[category] if category >= 0 else None
+        label: str | None = labels[category] if category >= 0 else None
         try:
             found.append(_decoded(kind, content, number, label, size=size))
         except ValueError as error:
