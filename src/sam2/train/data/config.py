@@ -100,9 +100,10 @@ class DataConfig:
     """Which data to train on, and how clips are drawn from it. The defaults are the official fine-tuning recipe's.
 
     Attributes:
-        train, validation: sources. An epoch draws every record of a training source as often as the source's ``weight``
-            says: twice with 2, every other one with 0.5. Without ``validation``, ``held_out`` of the training records are left out of
-            training and validated on, chosen by a hash of their names: always the same ones.
+        train: sources. An epoch draws every record of one as often as its ``weight`` says: twice with 2, every other
+            one with 0.5.
+        validation: sources. Without any, ``held_out`` of the training records are left out of training and validated
+            on, chosen by a hash of their names: always the same ones.
         frames: T of clips.
         image_size: S, the side of the square that frames are brought to, whatever their shape, as officially.
         batch_size: clips a process and micro-step.
