@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 LOG = "log.jsonl"
 
 TrainProgress = Callable[[int, int, Mapping[str, Any]], None]
-"""Called after every step with its number, the number of steps, and what was written to the log (mostly nothing)."""
+"""Called after every step with its number, the number of steps, and the line of the log that was written, if any; and
+for every line that a validation writes."""
 
 _SHOWN_DIGITS = 4
 
@@ -55,7 +56,7 @@ class TrainLog:
         self._accelerator, self._progress = accelerator, progress
         self._values: dict[str, list[Tensor]] = defaultdict(list)
         self._images, self._seconds, self._since = 0, 0.0, time.monotonic()
-        self._entry: dict[str, Any] = {}
+        self._shown = 0
 
     def add(self, values: Mapping[str, Tensor | float], *, images: int) -> None:
         """Note what a step reports (on every process, whose keys must be equal), and how many images it saw here."""
@@ -80,7 +81,9 @@ class TrainLog:
         means = self._means()
         seconds = max(self._seconds, 1e-9)
         images = self._images * self._accelerator.num_processes
-        self.write(step, {**means, **more, "images_per_second": images / seconds, **_peak_memory(self._accelerator)})
+        loss = {name: means.pop(name) for name in ("loss",) if name in means}
+        speed = {"images_per_second": images / seconds, **_peak_memory(self._accelerator)}
+        self.write(step, {**loss, **means, **more, **speed})
         self._values.clear()
         self._images, self._seconds = 0, 0.0
         self.go_on()
@@ -90,19 +93,19 @@ class TrainLog:
         if not self._accelerator.is_main_process:
             return
         rounded = {name: _rounded(value) for name, value in entry.items()}
-        self._entry.update(rounded)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **rounded}) + "\n")
         numbers = {name: value for name, value in rounded.items() if type(value) in (int, float)}
         kind = str(entry.get("event", "train"))
         if numbers:
             self._accelerator.log({f"{kind}/{name}": value for name, value in numbers.items()}, step=step)
+        self._progress(step, self.total, rounded)
+        self._shown = step
 
     def show(self, step: int) -> None:
-        """Tell the callback that step ``step`` is done, and what was written since the last call."""
-        if self._accelerator.is_main_process:
-            self._progress(step, self.total, self._entry)
-        self._entry = {}
+        """Tell the callback that step ``step`` is done, if no line of the log has told it."""
+        if self._accelerator.is_main_process and self._shown != step:
+            self._progress(step, self.total, {})
 
     def _means(self) -> dict[str, float]:
         """Means over steps and processes of what is a number; NaN where nothing is."""

@@ -124,7 +124,7 @@ def _compare(
     score = float(np.mean([iou(predicted[obj_id], truth[obj_id]) for obj_id in truth]))
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     drawn = [
         draw_overlay(
             small,

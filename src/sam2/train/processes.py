@@ -1,20 +1,19 @@
-"""The machine side of a training: devices, precision, the processes that train together, memory that can be saved."""
+"""The machine side of a training: devices, precision, the processes that train together."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sam2.loading.devices import has_native_bf16
 from sam2.modeling.backbones.hieradet import MultiScaleBlock
 from sam2.modeling.memory_attention import MemoryAttentionLayer
+from sam2.modeling.sam2_base import SAM2Base
 from sam2.train.run import RunConfig
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ def open_accelerator(config: RunConfig, folder: Path) -> Iterator["Accelerator"]
         gradient_accumulation_steps=config.accumulate,
         log_with=_trackers(config, folder),
         kwargs_handlers=[
-            # What a step does not reach has no gradient: memory in a step of stills, say.
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            # Buffers never change. Every parameter gets a gradient in every step: the objective sees to it.
+            DistributedDataParallelKwargs(broadcast_buffers=False),
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
@@ -114,36 +113,68 @@ def shard(objective: nn.Module) -> nn.Module:
             fully_shard(module)
         if isinstance(module, MultiScaleBlock):
             register_fsdp_forward_method(module, "on_windows")  # which the trunk calls in place of forward
-    return fully_shard(objective)
+    fully_shard(objective)
+    return objective
 
 
 def without_sync(accelerator: "Accelerator", objective: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
     """Gradients are averaged over processes with the last of the batches that a step accumulates."""
-    set_sync = getattr(objective, "set_requires_gradient_sync", None)
-    if set_sync is not None:  # FSDP
-        set_sync(last)
+    if is_sharded(objective):
+        getattr(objective, "set_requires_gradient_sync")(last)  # noqa: B009
         return nullcontext()
     return nullcontext() if last else accelerator.no_sync(objective)
 
 
-def save_activations(model: nn.Module) -> None:
-    """Keep what goes into each block of the trunk and each layer of memory attention, and compute it again to go back.
+def full_weights(objective: nn.Module, model: SAM2Base) -> dict[str, Tensor]:
+    """The state dict of ``model``; where ``objective`` is sharded, put together on the main process, else empty."""
+    if not is_sharded(objective):
+        return dict(model.state_dict())
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    In place, without a change to any name.
+    state = get_model_state_dict(objective, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name.removeprefix("model."): value for name, value in state.items()}
+
+
+def load_weights(objective: nn.Module, model: SAM2Base, weights: Mapping[str, Tensor]) -> None:
+    """Copy what :func:`full_weights` gave on the main process; every process has it in ``weights``."""
+    if not is_sharded(objective):
+        model.load_state_dict(weights)
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+    named = {f"model.{name}": value for name, value in weights.items()}
+    set_model_state_dict(objective, named, options=StateDictOptions(full_state_dict=True))
+
+
+def full_optimizer_state(objective: nn.Module, optimizer: Any) -> dict[str, Any]:
+    """The optimizer's moments and step counts; where they are sharded, put together on the main process."""
+    if not is_sharded(objective):
+        return {"state": optimizer.state_dict()["state"]}
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return dict(get_optimizer_state_dict(objective, optimizer.optimizer, options=options))
+
+
+def load_optimizer_state(objective: nn.Module, optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Take moments and step counts from ``state``; the groups keep their own rates and decays.
+
+    Raises:
+        ValueError: other parameters are trained now.
     """
-    for module in model.modules():
-        if isinstance(module, MultiScaleBlock):
-            module.on_windows = _recomputed(module.on_windows)
-            module._padded = _recomputed(module._padded)
-        elif isinstance(module, MemoryAttentionLayer):
-            module.forward = _recomputed(module.forward)
+    if is_sharded(objective):
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+        options = StateDictOptions(full_state_dict=True)
+        set_optimizer_state_dict(objective, optimizer.optimizer, dict(state), options=options)
+        return
+    own = optimizer.state_dict()
+    count = sum(len(group["params"]) for group in own["param_groups"])
+    if any(number >= count for number in state["state"]):
+        raise ValueError(f"the saved optimizer holds {len(state['state'])} parameters, {count} are trained now")
+    optimizer.load_state_dict({"state": dict(state["state"]), "param_groups": own["param_groups"]})
 
 
-def _recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Tensor:
-        if not torch.is_grad_enabled():
-            return function(*args, **kwargs)
-        return checkpoint(function, *args, use_reentrant=False, **kwargs)
-
-    return run
+def is_sharded(objective: nn.Module) -> bool:
+    """Whether :func:`shard` was called with it."""
+    return hasattr(objective, "set_requires_gradient_sync")
