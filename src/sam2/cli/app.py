@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sam2.cli.convert import convert
+from sam2.cli.data import app as data_app
 from sam2.cli.doctor import doctor
 from sam2.cli.evaluate import app as evaluate_app
 from sam2.cli.image import image
@@ -26,6 +27,7 @@ app.command()(video)
 app.command()(camera)
 app.command()(convert)
 app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="eval")
 app.command()(doctor)
 

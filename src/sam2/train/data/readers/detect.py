@@ -37,7 +37,7 @@ def detect(path: Path) -> str:
     if path.is_file():
         found = _of_file(path)
         if found is None:
-            raise ValueError(f"path {path} is no file of annotations that is known here: expected {_expected()}")
+            raise ValueError(f"path {path} is no file of annotations that is known here: expected {describe_formats()}")
         return found
     evidence: dict[str, Path] = {}
     for format, place in _evidence(path, _DEEPEST):
@@ -48,11 +48,14 @@ def detect(path: Path) -> str:
     if evidence:
         return next(iter(evidence))
     if next(_pictures(path), None) is None:
-        raise ValueError(f"path {path} holds no data set: neither pictures nor annotations. Looked for {_expected()}")
+        raise ValueError(
+            f"path {path} holds no data set: neither pictures nor annotations. Looked for {describe_formats()}"
+        )
     return "pairs"
 
 
-def _expected() -> str:
+def describe_formats() -> str:
+    """All formats and what each is recognised by, in a line."""
     return "; ".join(f"{name}: {what}" for name, what in READERS.items())
 
 

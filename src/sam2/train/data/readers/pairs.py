@@ -13,6 +13,7 @@ import numpy as np
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.rle import Mask
 from sam2.train.data.readers.base import Choice, FoundObject, Groups, Names, Record, check_size, listed
+from sam2.train.data.readers.detect import describe_formats
 from sam2.train.data.readers.frames import StillFrames
 from sam2.train.data.readers.label_images import Reading, found_in, read_label_picture, tell_reading
 from sam2.train.data.readers.roles import Roles, match_masks, tell_roles
@@ -116,7 +117,8 @@ def _nothing(path: Path, config: SourceConfig, what: str, argument: str) -> str:
         f"files that end in {', '.join(SUFFIXES)} in two folders (images and masks, or any names), or in one "
         "(NAME.jpg and NAME_mask.png)"
     )
-    return f"path {where}: no {what} found; looked for {expected}"
+    other = f"; nor is it {describe_formats()}" if config.format == "auto" else ""
+    return f"path {where}: no {what} found; looked for {expected}{other}"
 
 
 def _notes(
