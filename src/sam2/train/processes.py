@@ -42,10 +42,10 @@ def open_accelerator(config: RunConfig, folder: Path) -> Iterator["Accelerator"]
         cpu=on_cpu,
         mixed_precision=choose_precision(config, torch.device("cpu") if on_cpu else default_device()),
         gradient_accumulation_steps=config.accumulate,
-        log_with=_trackers(config, folder),
+        log_with=_trackers(config, folder) or None,
         kwargs_handlers=[
-            # Buffers never change. Every parameter gets a gradient in every step: the objective sees to it.
-            DistributedDataParallelKwargs(broadcast_buffers=False),
+            # What a step does not reach has no gradient: memory, in a step of stills. Buffers never change.
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
@@ -149,7 +149,7 @@ def load_weights(objective: nn.Module, model: SAM2Base, weights: Mapping[str, Te
 def full_optimizer_state(objective: nn.Module, optimizer: Any) -> dict[str, Any]:
     """The optimizer's moments and step counts; where they are sharded, put together on the main process."""
     if not is_sharded(objective):
-        return {"state": optimizer.state_dict()["state"]}
+        return {"state": optimizer.state_dict()["state"], "names": names_of(optimizer)}
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -168,11 +168,19 @@ def load_optimizer_state(objective: nn.Module, optimizer: Any, state: Mapping[st
         options = StateDictOptions(full_state_dict=True)
         set_optimizer_state_dict(objective, optimizer.optimizer, dict(state), options=options)
         return
-    own = optimizer.state_dict()
-    count = sum(len(group["params"]) for group in own["param_groups"])
-    if any(number >= count for number in state["state"]):
-        raise ValueError(f"the saved optimizer holds {len(state['state'])} parameters, {count} are trained now")
-    optimizer.load_state_dict({"state": dict(state["state"]), "param_groups": own["param_groups"]})
+    if state["names"] != names_of(optimizer):
+        other = sorted(set(state["names"]) ^ set(names_of(optimizer)))
+        raise ValueError(
+            "the saved optimizer goes through other parameters, or in another order: "
+            + (f"{', '.join(other[:3])} ..." if other else "their rates are grouped in another way")
+        )
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": dict(state["state"]), "param_groups": groups})
+
+
+def names_of(optimizer: Any) -> list[str]:
+    """The parameters of an optimizer of :func:`sam2.train.optim.build_optimizer`, in the order of its state."""
+    return [name for group in optimizer.param_groups for name in group["names"]]
 
 
 def is_sharded(objective: nn.Module) -> bool:
