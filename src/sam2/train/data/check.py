@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2.train.data.readers.base import FoundObject, Record
+from sam2.train.data.readers.base import Counts, FoundObject, Record
 from sam2.train.data.readers.label_images import Reading
 from sam2.train.data.sources import BadSampleError, Records
 from sam2.viz import draw_overlay
@@ -58,14 +58,10 @@ class DataReport:
         read: labelled frames that were decoded.
         objects: different objects in them: of a video each once.
         masks_seen: masks with pixels.
-        empty_frames: decoded frames that show no object.
-        empty_masks: masks without a pixel; in videos, where they say that an object is not to be seen, not counted.
-        never_seen: objects of videos that no decoded frame shows.
+        odd: what is odd, how often and where first: empty frames and masks, tiny, overlapping and huge masks.
         classes: objects by class, most frequent first; those without a class are not counted.
         sizes: (height, width) of each record that was read.
         areas: pixels of each mask.
-        tiny, nearly_all: masks below 16 pixels; and above 95 % of their picture.
-        overlapping: frames in which more than 1 % of an object belongs to another too.
         notes: what was left out on opening.
         bad: what could not be read.
     """
@@ -81,12 +77,7 @@ class DataReport:
     read: int = 0
     objects: int = 0
     masks_seen: int = 0
-    empty_frames: int = 0
-    empty_masks: int = 0
-    never_seen: int = 0
-    tiny: int = 0
-    nearly_all: int = 0
-    overlapping: int = 0
+    odd: Counts = field(default_factory=Counts)
     classes: Counter[str] = field(default_factory=Counter)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     areas: list[int] = field(default_factory=list)
@@ -102,21 +93,12 @@ class DataReport:
     @property
     def warnings(self) -> list[str]:
         """What is odd, in sentences."""
-        found = list(self.notes)
-        odd = (
-            (not self.labelled, "0 annotated frames"),
-            (self.read and not self.masks_seen, "no mask has a pixel"),
-            (self.empty_frames, f"{self.empty_frames} of {self.read} annotated frames show no object"),
-            (self.empty_masks, f"{self.empty_masks} masks are empty"),
-            (self.never_seen, f"{self.never_seen} objects are in none of the frames that were read"),
-            (self.tiny, f"{self.tiny} of {self.masks_seen} masks have fewer than {_TINY} pixels"),
-            (self.nearly_all, f"{self.nearly_all} masks cover more than {_NEARLY_ALL:.0%} of their picture: inverted?"),
-            (
-                self.overlapping,
-                f"in {self.overlapping} of {self.read} frames masks overlap by more than {_OVERLAP:.0%}",
-            ),
-        )
-        return found + [sentence for is_so, sentence in odd if is_so]
+        found = [*self.notes, *self.odd.sentences()]
+        if not self.labelled:
+            found.append("0 annotated frames")
+        elif self.read and not self.masks_seen:
+            found.append("no mask has a pixel")
+        return found
 
 
 def check_records(
@@ -223,7 +205,8 @@ def _look_at(record: Record, report: DataReport, drawing: _Drawing, *, everythin
             report.bad.append(Unreadable(record.name, str(error), index if frames > 1 else None))
             continue
         first_size = first_size or image.shape[:2]
-        _count_frame(report, found, image.shape[:2], still=frames == 1)
+        where = record.name if frames == 1 else f"{record.name} {index}"
+        _count_frame(report, found, image.shape[:2], where=where, still=frames == 1)
         for item in found:
             seen[item.number] = seen.get(item.number, False) or item.area > 0
             labels[item.number] = item.label
@@ -232,20 +215,29 @@ def _look_at(record: Record, report: DataReport, drawing: _Drawing, *, everythin
     if first_size is not None:
         report.sizes.append(first_size)
     report.objects += sum(seen.values())
-    report.never_seen += sum(not visible for visible in seen.values()) if frames > 1 else 0
+    for number in [number for number, visible in seen.items() if not visible and frames > 1]:
+        report.odd.add("objects in none of the frames that were read", f"{record.name} object {number}")
     report.classes.update(label for number, label in labels.items() if label is not None and seen[number])
 
 
-def _count_frame(report: DataReport, found: Sequence[FoundObject], size: tuple[int, ...], *, still: bool) -> None:
+def _count_frame(
+    report: DataReport, found: Sequence[FoundObject], size: tuple[int, ...], *, where: str, still: bool
+) -> None:
     visible = [item for item in found if item.area]
     report.read += 1
     report.masks_seen += len(visible)
-    report.empty_frames += not visible
-    report.empty_masks += len(found) - len(visible) if still else 0
     report.areas += [item.area for item in visible]
-    report.tiny += sum(item.area < _TINY for item in visible)
-    report.nearly_all += sum(item.area > _NEARLY_ALL * size[0] * size[1] for item in visible)
-    report.overlapping += _overlap(visible, size)
+    pixels = size[0] * size[1]
+    odd = (
+        ("annotated frames without objects", int(not visible)),
+        ("empty masks", len(found) - len(visible) if still else 0),
+        (f"masks of fewer than {_TINY} pixels", sum(item.area < _TINY for item in visible)),
+        (f"masks of more than {_NEARLY_ALL:.0%} of their picture", sum(i.area > _NEARLY_ALL * pixels for i in visible)),
+        (f"frames where masks overlap by more than {_OVERLAP:.0%}", int(_overlap(visible, size))),
+    )
+    for what, count in odd:
+        for _ in range(count):
+            report.odd.add(what, where)
 
 
 def _overlap(found: Sequence[FoundObject], size: tuple[int, ...]) -> bool:
@@ -279,10 +271,6 @@ def to_json(report: DataReport) -> dict[str, Any]:
         "classes": dict(report.classes.most_common()),
         "size": _sizes(report.sizes),
         "objects_by_side": {str(bound): count for bound, count in zip(bounds, report.histogram, strict=True)},
-        "empty_frames": report.empty_frames,
-        "empty_masks": report.empty_masks,
-        "never_seen": report.never_seen,
-        "overlapping_frames": report.overlapping,
         "warnings": report.warnings,
         "bad": [{"name": bad.name, "frame": bad.frame, "cause": bad.cause} for bad in report.bad],
     }

@@ -150,7 +150,7 @@ class Objects(Mapping[int, Mask]):
 
 
 class Counts:
-    """What was left out on opening, and how often."""
+    """What was left out, or is odd, and how often."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -160,16 +160,16 @@ class Counts:
         """Count one more of ``what`` (in the plural); the first few are named."""
         self._counts[what] += 1
         names = self._names.setdefault(what, [])
-        if name is not None and len(names) < 3:
+        if name is not None and len(names) < 3 and name not in names:
             names.append(name)
 
     def sentences(self) -> tuple[str, ...]:
-        """One for each kind."""
+        """One for each kind: what, how often, and where first."""
         found: list[str] = []
         for what, count in self._counts.items():
             names = self._names[what]
-            more = f" and {count - len(names)} more" if names and count > len(names) else ""
-            found.append(f"{count} {what} left out" + (f": {', '.join(names)}{more}" if names else ""))
+            more = ", ..." if names and count > len(names) else ""
+            found.append(f"{what}: {count:,}" + (f" ({', '.join(names)}{more})" if names else ""))
         return tuple(found)
 
     def text(self) -> str:

@@ -127,9 +127,9 @@ def _read(
             notes.add("annotations of pictures that are not listed")
             continue
         if entry.find("iscrowd", int, 0) and not config.crowds:
-            notes.add("crowds")
+            notes.add("crowds left out")
         elif not entry.fields.get("segmentation"):
-            notes.add("boxes without masks")
+            notes.add("boxes without masks left out")
         else:
             key = entry.key("category_id") if "category_id" in entry else None
             label = None if key is None else names.get(key, str(key))
@@ -142,7 +142,7 @@ def _read(
     )
     for entry in images:
         if not (own := outlines[entry.key("id")]):
-            notes.add("pictures without objects", entry.get("file_name", str))
+            notes.add("pictures without objects left out", entry.get("file_name", str))
         elif (picture := finder.find(entry.get("file_name", str))) is None:
             notes.add("pictures that are not there", entry.get("file_name", str))
         else:

@@ -27,6 +27,9 @@ Labels = npt.NDArray[Any]
 
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _LOOKED_AT = 16
+_COLOURED = 0.001
+"""Share of pixels that are coloured, from which a mask is: a black and white one may have a stray one."""
+
 _EXTREME, _MOSTLY = 16, 0.95
 """Soft edges and JPEG: how far from black and white a pixel of a binary mask may be, and what share of them is not."""
 
@@ -112,7 +115,7 @@ class Reading:
 
     def parts(self, picture: LabelPicture) -> Iterator[tuple[int, int, Callable[[], Mask]]]:
         """(value, area, what gives the mask [h, w]) of each object: by value, connected parts from the top left."""
-        values = picture.values
+        values = self._values(picture)
         if self.kind == "binary":
             inside = (values > 0 if self.top == 1 else values > WHITE // 2) & ~self._ignored(values)
             yield from self._layer(1, int(np.count_nonzero(inside)), lambda: inside)
@@ -133,8 +136,18 @@ class Reading:
 
     def ignored(self, picture: LabelPicture) -> Mask | None:
         """Pixels [h, w] of the values to be ignored; None where there are none."""
-        found = self._ignored(picture.values)
+        found = self._ignored(self._values(picture))
         return found if found.any() else None
+
+    def _values(self, picture: LabelPicture) -> Labels:
+        """What the values are in this reading, if the picture's own mode is another than most pictures'."""
+        if self.kind == "colours":
+            return picture.values.astype(np.int32) * 0x010101 if picture.mode == "grey" else picture.values
+        if picture.mode != "colour":
+            return picture.values
+        if self.kind == "numbers":
+            raise ValueError("a coloured mask, where others hold numbers (values says how to understand them)")
+        return ((picture.values & 255) + (picture.values >> 8 & 255) + (picture.values >> 16)) // 3
 
     def _ignored(self, values: Labels) -> Mask:
         return np.isin(values, self.ignore) if self.ignore else np.zeros(values.shape, bool)
@@ -167,7 +180,7 @@ def tell_reading(paths: Sequence[Path], config: SourceConfig) -> Reading:
     if not pictures and first_error is not None:
         raise first_error
     kind = config.values if config.values != "auto" else _kind_of(pictures)
-    top = max((int(picture.values.max(initial=0)) for picture in pictures), default=0)
+    top = max((int(picture.values.max(initial=0)) for picture in pictures), default=WHITE)
     ignore = config.ignore
     if ignore is None:
         ignore = _usual_ignore(kind, pictures)
@@ -175,13 +188,20 @@ def tell_reading(paths: Sequence[Path], config: SourceConfig) -> Reading:
 
 
 def _kind_of(pictures: Sequence[LabelPicture]) -> Kind:
-    if any(picture.mode == "colour" for picture in pictures):
+    if any(picture.mode == "colour" and _coloured(picture.values) > _COLOURED for picture in pictures):
         return "colours"
+    pictures = [picture for picture in pictures if picture.mode != "colour"]
     if any(picture.mode == "palette" or picture.deep for picture in pictures):
         return "numbers"
     if all(_is_black_and_white(picture.values) for picture in pictures):
         return "binary"
     return "numbers"
+
+
+def _coloured(values: Labels) -> float:
+    """The share of pixels that are neither black, white nor grey."""
+    red = values & 255
+    return float(((values >> 8 & 255 != red) | (values >> 16 != red)).mean())
 
 
 def _is_black_and_white(values: Labels) -> bool:

@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from sam2.interop.entries import at
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.rle import Mask
-from sam2.train.data.readers.base import Choice, FoundObject, Groups, Names, Record, check_size, listed
+from sam2.train.data.readers.base import Choice, Counts, FoundObject, Groups, Names, Record, check_size, listed
 from sam2.train.data.readers.detect import describe_formats
 from sam2.train.data.readers.frames import StillFrames
 from sam2.train.data.readers.label_images import Reading, found_in, read_label_picture, tell_reading
 from sam2.train.data.readers.roles import Roles, match_masks, tell_roles
-from sam2.train.data.readers.splits import choose_part, find_list, part_of, read_list
+from sam2.train.data.readers.splits import ALL, choose_part, find_list, part_of, read_list
 from sam2.train.data.sources import Records, SourceConfig
 
 _ALL_SUFFIXES = (*SUFFIXES, ".gif")
@@ -37,7 +38,8 @@ class PairRecord(Record):
         for file in self.mask_files:
             picture = read_label_picture(Path(file))
             check_size(file, picture.values.shape, self.frames, index)
-            found += found_in(self.reading_as, picture)
+            with at(file):
+                found += found_in(self.reading_as, picture)
         if len(self.mask_files) == 1:
             return found
         return [FoundObject(place, item.label, item.area, item.decode) for place, item in enumerate(found, start=1)]
@@ -124,13 +126,13 @@ def _nothing(path: Path, config: SourceConfig, what: str, argument: str) -> str:
 def _notes(
     images: Sequence[str], pairs: dict[str, list[str]], strays: Sequence[str], config: SourceConfig
 ) -> tuple[str, ...]:
-    notes: list[str] = []
-    without = [image for image in images if image not in pairs]
-    if without:
-        notes.append(f"{len(without)} pictures without masks are left out: {listed(without)}")
-    if strays and (config.split is None or config.split == "all"):
-        notes.append(f"{len(strays)} masks without pictures are left out: {listed(strays)}")
-    return tuple(notes)
+    notes = Counts()
+    for image in images:
+        if image not in pairs:
+            notes.add("pictures without masks left out", image)
+    for mask in strays if config.split in (None, ALL) else ():
+        notes.add("masks without pictures left out", mask)
+    return notes.sentences()
 
 
 def _pictures_in(folder: Path) -> list[str]:

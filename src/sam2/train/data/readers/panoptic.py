@@ -129,7 +129,7 @@ def _read(file: Path, config: SourceConfig, labels: dict[str, int], notes: Count
         if len(segments):
             found.append((str(picture), str(png), segments))
         else:
-            notes.add("pictures without segments", name)
+            notes.add("pictures without segments left out", name)
     return found
 
 
@@ -142,7 +142,7 @@ def _segments(
         key = segment.key("category_id")
         label = names.get(key, str(key))
         if segment.find("iscrowd", int, 0) and not config.crowds:
-            notes.add("crowds")
+            notes.add("crowds left out")
         elif choice.takes(label):
             found.append((segment.get("id", int), labels.setdefault(label, len(labels))))
     return np.array(found, np.int64).reshape(-1, 2)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from sam2.interop.entries import at
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.rle import Mask
 from sam2.io.listed import images_in, natural_key
@@ -73,8 +74,10 @@ class PngVideoRecord(Record):
                 mask = (picture.values > (127 if self.reading_as.kind == "binary" else 0)) & (picture.values != 0)
                 found.append(FoundObject.of_mask(number - 1, None, mask))
             else:
+                with at(self._masks_by_frame()[index][0]):
+                    there = found_in(self.reading_as, picture)
                 # values are numbers of objects here, not classes
-                found += [FoundObject(f.number, None, f.area, f.decode) for f in found_in(self.reading_as, picture)]
+                found += [FoundObject(item.number, None, item.area, item.decode) for item in there]
         return found
 
     def ignored(self, index: int) -> Mask | None:
@@ -186,7 +189,7 @@ def open_records(path: Path, config: SourceConfig, format: str) -> PngVideoRecor
             raise ValueError(f"split {names}: none of its {len(wanted)} names ({listed(wanted)}) is a video of {path}")
     records = PngVideoRecords(sorted(videos), config)
     if strays:
-        records.notes = (f"{len(strays)} folders of masks without pictures are left out: {listed(strays)}",)
+        records.notes = (f"folders of masks without pictures left out: {len(strays)} ({listed(strays)})",)
     return records
 
 

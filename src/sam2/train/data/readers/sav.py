@@ -188,7 +188,7 @@ def open_records(path: Path, config: SourceConfig, format: str) -> SavRecords:
     for name, json_files in videos.items():
         video = places.find(name)
         if video is None:
-            notes.add("JSON files without videos", json_files[0])
+            notes.add("JSON files without videos left out", json_files[0])
         else:
             found.append((name, str(video), json_files))
     if not found:

@@ -85,7 +85,7 @@ def open_records(path: Path, config: SourceConfig, format: str) -> Sa1bRecords:
     for name in chosen:
         image = images.of(name)
         if image is None:
-            notes.add("JSON files without pictures", name)
+            notes.add("JSON files without pictures left out", name)
         else:
             pairs.append((name, image))
     if not pairs:

@@ -101,9 +101,9 @@ def _packed(image: AnnotatedImage, config: SourceConfig, labels: dict[str, int],
     outlines: list[Outline] = []
     for place, item in enumerate(image.objects, start=1):
         if item.attributes.get("iscrowd") and not config.crowds:
-            notes.add("crowds")
+            notes.add("crowds left out")
         elif item.rle is None:
-            notes.add("boxes without masks")
+            notes.add("boxes without masks left out")
         elif choice.takes(item.label):
             number = place if item.track_id is None else item.track_id
             outlines.append(Outline(number, labels[item.label], item.rle))
@@ -119,7 +119,9 @@ def _open_stills(
     for image in found:
         packed, file = _packed(image, config, labels, notes), finder.find(image.name)
         if not packed or file is None:
-            notes.add("pictures without objects" if file is not None else "pictures that are not there", image.name)
+            notes.add(
+                "pictures without objects left out" if file is not None else "pictures that are not there", image.name
+            )
         else:
             pictures.append((str(file), image.size, packed))
     if not pictures:
@@ -142,7 +144,7 @@ def _open_videos(
         if place is None:
             notes.add("videos that are not there", info.name)
         elif not any(frames[info.name].values()):
-            notes.add("videos without masks", info.name)
+            notes.add("videos without masks left out", info.name)
         else:
             videos.append((info, place, frames[info.name]))
     if not videos:

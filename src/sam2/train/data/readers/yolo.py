@@ -223,9 +223,9 @@ def _pairs(texts: Sequence[str], labels: Path, config: SourceConfig, notes: Coun
             None,
         )
         if image is None:
-            notes.add("text files without pictures", text)
+            notes.add("text files without pictures left out", text)
         elif not file.stat().st_size:
-            notes.add("pictures without objects", text)
+            notes.add("pictures without objects left out", text)
         else:
             yield image, str(file)
 
