@@ -1,5 +1,6 @@
 """The machine side of a training: devices, precision, the processes that train together."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from sam2.loading.devices import has_native_bf16
 from sam2.modeling.backbones.hieradet import MultiScaleBlock
 from sam2.modeling.memory_attention import MemoryAttentionLayer
-from sam2.modeling.sam2_base import SAM2Base
 from sam2.train.run import RunConfig
 
 if TYPE_CHECKING:
@@ -125,62 +125,78 @@ def without_sync(accelerator: "Accelerator", objective: nn.Module, *, last: bool
     return nullcontext() if last else accelerator.no_sync(objective)
 
 
-def full_weights(objective: nn.Module, model: SAM2Base) -> dict[str, Tensor]:
-    """The state dict of ``model``; where ``objective`` is sharded, put together on the main process, else empty."""
-    if not is_sharded(objective):
-        return dict(model.state_dict())
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    state = get_model_state_dict(objective, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    return {name.removeprefix("model."): value for name, value in state.items()}
+def clip_gradients(accelerator: "Accelerator", objective: nn.Module, greatest: float | None) -> Tensor:
+    """Scale all gradients together down to the norm ``greatest``; the norm that they had, a scalar."""
+    norm = accelerator.clip_grad_norm_(objective.parameters(), math.inf if greatest is None else greatest)
+    assert isinstance(norm, Tensor)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[attr-defined]
 
 
-def load_weights(objective: nn.Module, model: SAM2Base, weights: Mapping[str, Tensor]) -> None:
-    """Copy what :func:`full_weights` gave on the main process; every process has it in ``weights``."""
-    if not is_sharded(objective):
-        model.load_state_dict(weights)
-        return
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-
-    named = {f"model.{name}": value for name, value in weights.items()}
-    set_model_state_dict(objective, named, options=StateDictOptions(full_state_dict=True))
+def full_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of ``model``, copied to the CPU and put together from shards: all processes have to ask."""
+    return {name: _whole(value) for name, value in model.state_dict().items()}
 
 
-def full_optimizer_state(objective: nn.Module, optimizer: Any) -> dict[str, Any]:
-    """The optimizer's moments and step counts; where they are sharded, put together on the main process."""
-    if not is_sharded(objective):
-        return {"state": optimizer.state_dict()["state"], "names": names_of(optimizer)}
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+@torch.no_grad()
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy what :func:`full_weights` gave into ``model``; ``ValueError`` where names differ."""
+    own = model.state_dict()
+    if own.keys() != weights.keys():
+        raise ValueError(f"the saved weights have other names: {', '.join(sorted(own.keys() ^ weights.keys())[:5])}")
+    for name, value in own.items():
+        value.copy_(_like(weights[name], value))
 
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    return dict(get_optimizer_state_dict(objective, optimizer.optimizer, options=options))
+
+def full_optimizer_state(optimizer: Any) -> dict[str, dict[str, Tensor]]:
+    """Moments and step counts by the names of parameters, on the CPU and whole, as :func:`full_weights`."""
+    members = _members(optimizer)
+    return {
+        name: {key: _whole(value) for key, value in optimizer.state[parameter].items()}
+        for name, parameter in members.items()
+        if parameter in optimizer.state
+    }
 
 
-def load_optimizer_state(objective: nn.Module, optimizer: Any, state: Mapping[str, Any]) -> None:
-    """Take moments and step counts from ``state``; the groups keep their own rates and decays.
+def load_optimizer_state(optimizer: Any, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Take moments and step counts from ``state``; groups keep their own rates and decays.
 
     Raises:
-        ValueError: other parameters are trained now.
+        ValueError: ``state`` has parameters that are not trained now.
     """
-    if is_sharded(objective):
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
-
-        options = StateDictOptions(full_state_dict=True)
-        set_optimizer_state_dict(objective, optimizer.optimizer, dict(state), options=options)
-        return
-    if state["names"] != names_of(optimizer):
-        other = sorted(set(state["names"]) ^ set(names_of(optimizer)))
-        raise ValueError(
-            "the saved optimizer goes through other parameters, or in another order: "
-            + (f"{', '.join(other[:3])} ..." if other else "their rates are grouped in another way")
-        )
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": dict(state["state"]), "param_groups": groups})
+    members = _members(optimizer)
+    strange = [name for name in state if name not in members]
+    if strange:
+        raise ValueError(f"the saved optimizer trains what is not trained now: {', '.join(strange[:5])}")
+    for name, values in state.items():
+        parameter = members[name]
+        optimizer.state[parameter] = {
+            key: value.clone() if key == "step" else _like(value, parameter).clone() for key, value in values.items()
+        }
 
 
-def names_of(optimizer: Any) -> list[str]:
-    """The parameters of an optimizer of :func:`sam2.train.optim.build_optimizer`, in the order of its state."""
-    return [name for group in optimizer.param_groups for name in group["names"]]
+def _members(optimizer: Any) -> dict[str, nn.Parameter]:
+    """The parameters of an optimizer of :func:`sam2.train.optim.build_optimizer` by name."""
+    return {
+        name: parameter
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    }
+
+
+def _whole(value: Tensor) -> Tensor:
+    """A copy on the CPU, put together from shards if it has any."""
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value  # type: ignore[attr-defined]
+    return whole.detach().to("cpu", copy=True)
+
+
+def _like(value: Tensor, own: Tensor) -> Tensor:
+    """``value`` on the device of ``own``, and sharded as it is."""
+    value = value.to(own.device)
+    if not hasattr(own, "full_tensor"):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, own.device_mesh, own.placements)  # type: ignore[attr-defined]
 
 
 def is_sharded(objective: nn.Module) -> bool:

@@ -84,12 +84,12 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint holds: averaged weights where they are averaged, adapters merged, official names.
 
-        Every process has to ask; where weights are sharded only the main one gets them.
+        On the CPU. Every process has to ask.
         """
         with self._averaged():
             if self.config.lora is not None:
                 return merged_state_dict(self.model)
-            return full_weights(self.objective, self.model)
+            return full_weights(self.model)
 
     def examined(self, weights: Mapping[str, Tensor]) -> SAM2Base:
         """A model to validate that has ``weights``: as ``sam2.load`` would make it of a checkpoint, on the device."""
@@ -107,8 +107,8 @@ class Training:
         self.elapsed, self.clock = self.elapsed + now - self.clock, now
         state = {
             "config": config_to_dict(self.config),
-            "model": full_weights(self.objective, self.model),
-            "optimizer": full_optimizer_state(self.objective, self.optimizer),
+            "model": full_weights(self.model),
+            "optimizer": full_optimizer_state(self.optimizer),
             "average": None if self.average is None else self.average.state_dict(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             "random": gather_object([random_state(self.device)]),
@@ -127,8 +127,8 @@ class Training:
         """
         state = read_state(self.folder)
         _check_same(state["config"], config_to_dict(self.config), self.folder)
-        load_weights(self.objective, self.model, state["model"])
-        load_optimizer_state(self.objective, self.optimizer, state["optimizer"])
+        load_weights(self.model, state["model"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:

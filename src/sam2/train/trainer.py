@@ -3,7 +3,6 @@
 Started by ``sam2 train``, by a script, or by any launcher of several processes (``accelerate launch``, ``torchrun``).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -21,7 +20,7 @@ from sam2.train.data.clip import ClipBatch
 from sam2.train.log import TrainLog, TrainProgress, forget_after, print_progress, read_log
 from sam2.train.optim import set_rates
 from sam2.train.pictures import draw_predictions
-from sam2.train.processes import open_accelerator, without_sync
+from sam2.train.processes import clip_gradients, open_accelerator, without_sync
 from sam2.train.setup import check_folder, set_up
 from sam2.train.state import Training
 from sam2.train.stopping import StopRequest, listening
@@ -141,13 +140,13 @@ def _step(training: Training, batches: Iterator[ClipBatch], log: TrainLog, reque
         for name, value in terms.items():
             sums[name] = sums.get(name, 0) + value.detach() / config.run.accumulate
         images += batch.images.shape[0] * batch.frames
-    norm = accelerator.clip_grad_norm_(training.objective.parameters(), config.optim.clip or math.inf)
+    norm = clip_gradients(accelerator, training.objective, config.optim.clip)
     finite, stop = _agree(training, bool(torch.isfinite(sums["loss"]) & torch.isfinite(norm)), request.asked)
     if finite:
         training.optimizer.step()
         if training.average is not None:
             training.average.update()
-        sums["norm"] = torch.as_tensor(norm)
+        sums["norm"] = norm
     elif accelerator.scaler is not None:
         accelerator.scaler.update()  # a smaller scale next time
     training.optimizer.zero_grad(set_to_none=True)

@@ -5,9 +5,11 @@ Run as a script it trains: ``python training_doubles.py FOLDER DATA '{"steps": 4
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from sam2.loading.locate import find_config
 from sam2.train.config import ModelChoice, TrainConfig
 from sam2.train.data.config import NO_AUGMENTATION, DataConfig
 from sam2.train.data.sources import SourceConfig
+from sam2.train.log import TrainProgress, print_progress
 from sam2.train.optim import OptimConfig
 from sam2.train.run import RunConfig
 from sam2.train.trainer import TrainResult, train
@@ -106,6 +109,17 @@ def silent(step: int, total: int, entry: Any) -> None:
     """No progress."""
 
 
+def stopping_at(stop: int | None) -> TrainProgress:
+    """Progress that prints, and asks this process to stop after step ``stop``."""
+
+    def show(step: int, total: int, entry: Mapping[str, Any]) -> None:
+        print_progress(step, total, entry)
+        if step == stop:
+            signal.raise_signal(signal.SIGTERM)
+
+    return show
+
+
 def run_small(folder: Path, data: Path, *, resume: bool = False, **options: Any) -> TrainResult:
     """Train the small model on ``data`` in this process."""
     config = small_training(small_model_yaml(data), data, **options)
@@ -113,7 +127,7 @@ def run_small(folder: Path, data: Path, *, resume: bool = False, **options: Any)
 
 
 def command(folder: Path, data: Path, **options: Any) -> list[str]:
-    """The same in a process of its own; ``resume``, ``dropout`` and what ``small_training`` takes."""
+    """The same in a process of its own; ``resume``, ``dropout``, ``stop_at`` and what ``small_training`` takes."""
     return [sys.executable, str(Path(__file__)), str(folder), str(data), json.dumps(options)]
 
 
@@ -146,10 +160,11 @@ def main() -> None:
     """Train as the command line says; prints a line a step."""
     folder, data, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     resume, dropout = options.pop("resume", False), options.pop("dropout", None)
+    progress = stopping_at(options.pop("stop_at", None))
     config = small_training(data / "small.yaml", data, **options)
     if dropout is not None:
         config = replace(config, model=replace(config.model, dropout=dropout))
-    train(config, folder, resume=resume)
+    train(config, folder, resume=resume, progress=progress)
 
 
 if __name__ == "__main__":
