@@ -111,7 +111,7 @@ class SourceConfig:
     Attributes:
         path: its folder, or its file of annotations.
         format: one of ``READERS``; "auto" tells it by what is in the folder.
-        weight: how often it is drawn from, relative to other sources.
+        weight: how often each of its records is drawn in an epoch: twice with 2, every other one with 0.5.
         images: folder of the pictures or videos, where they are not found beside the annotations.
         name: what messages call it; the last part of ``path`` without one.
         frames: T of clips drawn from it; None: the configuration's for videos, 1 for stills.

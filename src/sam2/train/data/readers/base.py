@@ -1,5 +1,6 @@
 """What all readers share: records, their objects, which of these are used, and names that take little memory."""
 
+import os
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
@@ -63,6 +64,25 @@ class Names(Sequence[str]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         return self._blobs[index].decode("utf-8", "surrogateescape")
+
+
+class Files:
+    """Paths of files, and what records are called by: the path from the folder that all of them are in."""
+
+    __slots__ = ("_names", "_root")
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._root = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+        start = len(os.path.join(self._root, ""))
+        self._names = Names(path[start:] for path in paths)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        """Path and name of a file."""
+        name = self._names[index]
+        return os.path.join(self._root, name), name.replace(os.sep, "/")
 
 
 class Groups:

@@ -1,6 +1,5 @@
 """COCO: one JSON file of pictures and their objects. Masks are kept as they are there, packed, and drawn when used."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from sam2.interop.entries import Entry
 from sam2.interop.pictures import picture_size
-from sam2.train.data.readers.base import Blobs, Choice, Counts, FoundObject, Names, Record
+from sam2.train.data.readers.base import Blobs, Choice, Counts, Files, FoundObject, Record
 from sam2.train.data.readers.detect import kind_of_json, mentions
 from sam2.train.data.readers.finding import PictureFinder, choose_file, files_below, picture_places
 from sam2.train.data.readers.frames import StillFrames
@@ -56,10 +55,9 @@ class OutlinedRecords(Records):
     ) -> None:
         self.format, self.classes = format, tuple(labels)
         entries = list(pictures)
-        self._files = Names(file for file, _, _ in entries)
+        self._files = Files([file for file, _, _ in entries])
         self._sizes = np.array([size for _, size, _ in entries], np.int32).reshape(-1, 2)
         self._packed = Blobs(packed for _, _, packed in entries)
-        self._root = os.path.commonpath([os.path.dirname(file) for file, _, _ in entries]) if entries else ""
         self._choice = Choice.of(config)
 
     def __len__(self) -> int:
@@ -67,8 +65,7 @@ class OutlinedRecords(Records):
 
     def record(self, index: int) -> OutlinedRecord:
         """Picture ``index``, in the order of the file of annotations."""
-        file = self._files[index]
-        name = os.path.relpath(file, self._root).replace(os.sep, "/")
+        file, name = self._files[index]
         height, width = self._sizes[index].tolist()
         return OutlinedRecord(
             name, file, self._packed[index], size=(height, width), labels=self.classes, choice=self._choice
@@ -137,9 +134,8 @@ def _read(
                 category = -1 if label is None else labels.setdefault(label, len(labels))
                 there.append(Outline(len(there) + 1, category, entry.fields["segmentation"]))
     images = list(document.entries("images"))
-    finder = PictureFinder(
-        picture_places(file, config.images), [entry.get("file_name", str) for entry in images], whose=file
-    )
+    files = [entry.get("file_name", str) for entry in images]
+    finder = PictureFinder(*picture_places(file, config.images), files, whose=file)
     for entry in images:
         if not (own := outlines[entry.key("id")]):
             notes.add("pictures without objects left out", entry.get("file_name", str))

@@ -1,7 +1,7 @@
 """Finding files of annotations below a folder, and the pictures that they name."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from sam2.interop.pictures import PictureFolder
@@ -46,6 +46,7 @@ class PictureFinder:
 
     Args:
         places: folders that may hold them, the likeliest first.
+        trees: folders in which they may be anywhere.
         names: all that are named, to choose between the places by.
         whose: whose pictures they are, for messages.
 
@@ -53,17 +54,13 @@ class PictureFinder:
         FileNotFoundError: none of them is in any of the places.
     """
 
-    def __init__(self, places: Iterable[Path], names: Sequence[str], *, whose: Path) -> None:
+    def __init__(self, places: Sequence[Path], trees: Sequence[Path], names: Sequence[str], *, whose: Path) -> None:
         self._listings: dict[Path, frozenset[str]] = {}
-        self._trees: dict[Path, PictureFolder] = {}
-        self._places = [place for place in dict.fromkeys(places) if place.is_dir()]
+        self._trees = [PictureFolder(tree) for tree in trees if tree.is_dir()]
         some = names[:: max(1, len(names) // _LOOKED_AT)]
-        direct = [place for place in self._places if any(self._listed(place, name) for name in some)]
-        if direct:
-            self._places = [direct[0], *(place for place in self._places if place != direct[0])]
-            return
-        if not any(self._search(place, name) for place in self._places for name in some):
-            searched = listed([str(place) for place in self._places], 4) or "no folder that is there"
+        self._places = [place for place in dict.fromkeys(places) if any(self._listed(place, name) for name in some)]
+        if not self._places and not any(tree.find(name) for tree in self._trees for name in some):
+            searched = listed([str(tree.folder) for tree in self._trees], 4) or "no folder that is there"
             raise FileNotFoundError(
                 f"{whose}: none of its pictures ({listed(some)}) is in {searched}; images says where they are"
             )
@@ -73,7 +70,10 @@ class PictureFinder:
         for place in self._places:
             if self._listed(place, name):
                 return place / name
-        return next((found for place in self._places if (found := self._search(place, name)) is not None), None)
+        for tree in self._trees:
+            if (found := tree.find(name)) is not None:
+                return tree.folder / found
+        return None
 
     def _listed(self, place: Path, name: str) -> bool:
         path = place / name
@@ -81,28 +81,22 @@ class PictureFinder:
             self._listings[path.parent] = frozenset(os.listdir(path.parent) if path.parent.is_dir() else ())
         return path.name in self._listings[path.parent]
 
-    def _search(self, place: Path, name: str) -> Path | None:
-        folder = self._trees.setdefault(place, PictureFolder(place))
-        found = folder.find(name)
-        return None if found is None else place / found
 
-
-def picture_places(file: Path, images: str | None) -> list[Path]:
-    """Where the pictures of a file of annotations may be: as ``images`` says, or around the file.
+def picture_places(file: Path, images: str | None) -> tuple[list[Path], list[Path]]:
+    """Where the pictures of a file of annotations may be: as ``images`` says, or around the file; and the folders in
+    which they may be anywhere.
 
     ``annotations/instances_train2017.json`` belongs to ``train2017``, ``images/train2017`` or ``images``, there or a
     folder or two further up.
     """
     part = _part_of(file)
     if images is not None:
-        return [Path(images) / part, Path(images)]
+        return [Path(images) / part, Path(images)], [Path(images)]
     found: list[Path] = []
     for folder in list(file.resolve().parents)[:3]:
         for base in (folder / "images", folder / "JPEGImages", folder / "data", folder):
             found += [base / part, base]
-    # what is further up is searched with everything in it: only there where it is called so
-    upper = set(list(file.resolve().parents)[1:3])
-    return [place for place in found if place not in upper]
+    return found, [file.resolve().parent]
 
 
 def _part_of(file: Path) -> str:

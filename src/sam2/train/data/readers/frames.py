@@ -154,13 +154,13 @@ class VideoFrames(Frames):
         return video
 
 
-_files: "OrderedDict[tuple[int, str], VideoFile]" = OrderedDict()
+Key = tuple[int, str, int, int]
+_files: "OrderedDict[Key, VideoFile]" = OrderedDict()
 _lock = threading.Lock()
 
 
 def _opened(path: str) -> VideoFile:
-    # a forked process shares file positions with its parent: it opens files of its own
-    key = os.getpid(), path
+    key = _key(path)
     with _lock:
         video = _files.pop(key, None)
         if video is None:
@@ -175,4 +175,13 @@ def _opened(path: str) -> VideoFile:
 
 def _forget(path: str) -> None:
     with _lock:
-        _files.pop((os.getpid(), path), None)
+        _files.pop(_key(path), None)
+
+
+def _key(path: str) -> Key:
+    """What an open file is found by; one that was written anew is another. A forked process shares file positions with
+    its parent, hence it opens files of its own."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such video")
+    state = os.stat(path)
+    return os.getpid(), path, state.st_mtime_ns, state.st_size

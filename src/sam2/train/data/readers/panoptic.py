@@ -1,6 +1,5 @@
 """COCO panoptic: a PNG a picture whose colours are numbers of segments, and one JSON file of what these are."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from sam2.interop.entries import Entry
 from sam2.interop.rle import Mask
-from sam2.train.data.readers.base import Choice, Counts, FoundObject, Groups, Names, Record, check_size
+from sam2.train.data.readers.base import Choice, Counts, Files, FoundObject, Groups, Names, Record, check_size
 from sam2.train.data.readers.detect import kind_of_json
 from sam2.train.data.readers.finding import PictureFinder, choose_file, files_below, picture_places
 from sam2.train.data.readers.frames import StillFrames
@@ -63,11 +62,10 @@ class PanopticRecords(Records):
         self, entries: Sequence[tuple[str, str, Segments]], labels: Sequence[str], config: SourceConfig
     ) -> None:
         self.classes = tuple(labels)
-        self._files = Names(file for file, _, _ in entries)
+        self._files = Files([file for file, _, _ in entries])
         self._pngs = Names(png for _, png, _ in entries)
         self._groups = Groups(len(segments) for _, _, segments in entries)
         self._segments = np.concatenate([segments for _, _, segments in entries])
-        self._root = os.path.commonpath([os.path.dirname(file) for file, _, _ in entries])
         self._choice = Choice.of(config)
 
     def __len__(self) -> int:
@@ -75,8 +73,7 @@ class PanopticRecords(Records):
 
     def record(self, index: int) -> PanopticRecord:
         """Picture ``index``, in the order of the file of annotations."""
-        file = self._files[index]
-        name = os.path.relpath(file, self._root).replace(os.sep, "/")
+        file, name = self._files[index]
         segments = self._segments[self._groups[index]].copy()  # not a view: it is pickled without the others
         return PanopticRecord(name, (file, self._pngs[index]), segments, labels=self.classes, choice=self._choice)
 
@@ -113,10 +110,9 @@ def _read(file: Path, config: SourceConfig, labels: dict[str, int], notes: Count
         labels.setdefault(name, len(labels))
     pictures = {entry.key("id"): entry.get("file_name", str) for entry in document.entries("images")}
     annotations = list(document.entries("annotations"))
-    finder = PictureFinder(picture_places(file, config.images), list(pictures.values()), whose=file)
-    pngs = PictureFinder(
-        [file.with_suffix(""), file.parent], [entry.get("file_name", str) for entry in annotations], whose=file
-    )
+    finder = PictureFinder(*picture_places(file, config.images), list(pictures.values()), whose=file)
+    named = [entry.get("file_name", str) for entry in annotations]
+    pngs = PictureFinder([file.with_suffix(""), file.parent], [], named, whose=file)
     found: list[tuple[str, str, Segments]] = []
     for entry in annotations:
         name = entry.get("file_name", str)

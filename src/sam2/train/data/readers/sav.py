@@ -49,8 +49,9 @@ class _Masklets:
 
 
 @lru_cache(maxsize=2)
-def _masklets(path: str, offset: int) -> _Masklets:
-    """The content of a file. The last one is kept: a clip asks it for eight frames."""
+def _masklets(path: str, offset: int, written: int) -> _Masklets:
+    """The content of a file, last ``written`` then. The last ones are kept: a clip asks one for eight frames."""
+    del written
     document = Entry.read(Path(path))
     rows = document.items("masklet")
     frames = [index * SAV_FRAME_STEP for index in range(len(rows))]
@@ -85,10 +86,11 @@ class SavRecord(Record):
             return self.frames.count()
 
     def _contents(self) -> list[_Masklets]:
-        offsets = [
-            AUTO_OFFSET if file.endswith("_auto.json") and len(self.json_files) > 1 else 0 for file in self.json_files
-        ]
-        return [_masklets(file, offset) for file, offset in zip(self.json_files, offsets, strict=True)]
+        contents: list[_Masklets] = []
+        for file in self.json_files:
+            offset = AUTO_OFFSET if file.endswith("_auto.json") and len(self.json_files) > 1 else 0
+            contents.append(_masklets(file, offset, os.stat(file).st_mtime_ns))
+        return contents
 
     def _labelled(self) -> tuple[int, ...]:
         return tuple(self._numbers())

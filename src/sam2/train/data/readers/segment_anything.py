@@ -7,7 +7,7 @@ from pathlib import Path
 from sam2.interop.entries import Entry, as_kind
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.rle import check_rle
-from sam2.train.data.readers.base import Choice, Counts, FoundObject, Names, Record
+from sam2.train.data.readers.base import Choice, Counts, Files, FoundObject, Names, Record
 from sam2.train.data.readers.detect import kind_of_json
 from sam2.train.data.readers.finding import files_below
 from sam2.train.data.readers.frames import Frames, StillFrames
@@ -52,7 +52,7 @@ class Sa1bRecords(Records):
     def __init__(self, pairs: Sequence[tuple[str, str]], root: Path, config: SourceConfig) -> None:
         self._root = str(root)
         self._json = Names(json_file for json_file, _ in pairs)
-        self._images = Names(image for _, image in pairs)
+        self._images = Files([image for _, image in pairs])
         self._choice = Choice.of(config)
 
     def __len__(self) -> int:
@@ -60,8 +60,8 @@ class Sa1bRecords(Records):
 
     def record(self, index: int) -> Sa1bRecord:
         """Picture ``index``, in the order of the JSON files."""
-        image, json_file = self._images[index], os.path.join(self._root, self._json[index])
-        name = os.path.relpath(image, self._root).replace(os.sep, "/")
+        image, name = self._images[index]
+        json_file = os.path.join(self._root, self._json[index])
         return Sa1bRecord(name, StillFrames(image), json_file, choice=self._choice)
 
 

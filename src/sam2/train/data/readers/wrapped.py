@@ -114,7 +114,7 @@ def _open_stills(
     path: Path, found: Annotations, config: SourceConfig, *, labels: dict[str, int], notes: Counts
 ) -> Records:
     names = [image.name for image in found]
-    finder = PictureFinder(_places(path, config), names, whose=path)
+    finder = PictureFinder(*_places(path, config), names, whose=path)
     pictures: list[tuple[str, tuple[int, int], bytes]] = []
     for image in found:
         packed, file = _packed(image, config, labels, notes), finder.find(image.name)
@@ -140,7 +140,7 @@ def _open_videos(
         frames.setdefault(image.video.name, {})[image.frame] = _packed(image, config, labels, notes)
     videos: list[tuple[VideoInfo, Path, dict[int, bytes]]] = []
     for info in found.videos:
-        place = _video(info, _places(path, config))
+        place = _video(info, [*_places(path, config)[0], Path(config.images or path)])
         if place is None:
             notes.add("videos that are not there", info.name)
         elif not any(frames[info.name].values()):
@@ -154,9 +154,9 @@ def _open_videos(
     return OutlinedVideoRecords(config.format, videos, list(labels), config)
 
 
-def _places(path: Path, config: SourceConfig) -> list[Path]:
+def _places(path: Path, config: SourceConfig) -> tuple[list[Path], list[Path]]:
     if config.images is None and path.is_dir():
-        return [path, path / "images", path.parent / "images", path.parent]
+        return [path, path / "images", path.parent / "images", path.parent], [path]
     return picture_places(path, config.images)
 
 

@@ -11,7 +11,7 @@ import yaml
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.polygons import outlines_to_mask
 from sam2.interop.yolo import find_class_names
-from sam2.train.data.readers.base import Choice, Counts, FoundObject, Names, Record, listed
+from sam2.train.data.readers.base import Choice, Counts, Files, FoundObject, Names, Record, listed
 from sam2.train.data.readers.frames import StillFrames
 from sam2.train.data.readers.splits import ALL, choose_part, part_of
 from sam2.train.data.sources import Records, SourceConfig
@@ -79,9 +79,8 @@ class YoloRecords(Records):
 
     def __init__(self, pairs: Sequence[tuple[str, str]], labels: Sequence[str], config: SourceConfig) -> None:
         self.classes = tuple(labels)
-        self._images = Names(image for image, _ in pairs)
+        self._images = Files([image for image, _ in pairs])
         self._texts = Names(text for _, text in pairs)
-        self._root = os.path.commonpath([os.path.dirname(image) for image, _ in pairs])
         self._choice = Choice.of(config)
 
     def __len__(self) -> int:
@@ -89,8 +88,7 @@ class YoloRecords(Records):
 
     def record(self, index: int) -> YoloRecord:
         """Picture ``index``, in the order of names."""
-        image = self._images[index]
-        name = os.path.relpath(image, self._root).replace(os.sep, "/")
+        image, name = self._images[index]
         return YoloRecord(name, image, self._texts[index], labels=self.classes, choice=self._choice)
 
 
