@@ -25,7 +25,7 @@ class RunConfig:
             at that of the decoder's logits, for little memory.
         save_every: steps between saves of everything that a resumed training needs.
         evaluate_every: steps between validations; None: once an epoch, but every 500 steps at most; 0: at the end only.
-        validation_limit: objects of stills, and clips, that a validation looks at, at most.
+        validation_limit: stills and clips that a validation looks at, at most.
         pictures: predictions drawn at every validation; 0: none.
         log_every: steps that a line of the log averages over.
         keep: numbered checkpoints kept beside the last and the best: of the last ``keep`` validations.

@@ -116,7 +116,7 @@ def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
             break
         stopped = _step(training, batches, log, request)
         if training.step % run.log_every == 0 or training.is_over or stopped:
-            log.flush(training.step, epoch=training.epoch, **_rates(training))
+            log.flush(training.step, epoch=training.epoch, **_rates(training), **_bad_samples(training))
         if training.step % run.save_every == 0:
             _save(training, log)
         log.show(training.step)
@@ -151,6 +151,7 @@ def _step(training: Training, batches: Iterator[ClipBatch], log: TrainLog, reque
         accelerator.scaler.update()  # a smaller scale next time
     training.optimizer.zero_grad(set_to_none=True)
     training.step += 1
+    sums["skipped"] = torch.tensor(float(not finite))
     _count_skipped(training, finite)
     log.add(sums, images=images)
     return stop
@@ -196,7 +197,15 @@ def _examine(training: Training, weights: dict[str, Tensor], log: TrainLog, requ
     if not len(training.validation):
         return
     model = training.examined(weights)
-    scores = validate_records(model, training.validation, limit=run.validation_limit, go_on=lambda: not request.asked)
+    try:
+        scores = validate_records(
+            model, training.validation, limit=run.validation_limit, go_on=lambda: not request.asked
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # of records, none of which can be used: no reason to end what took hours
+        log.write(step, {"event": "validation failed", "cause": str(error)})
+        return
     if request.asked or "score" not in scores:
         return
     training.scores = {name: float(value) for name, value in scores.items()}
@@ -244,6 +253,12 @@ def _rates(training: Training) -> dict[str, float]:
     """The least and the greatest learning rate."""
     rates = [float(group["lr"]) for group in training.optimizer.param_groups]
     return {"rate": max(rates), "lowest_rate": min(rates)}
+
+
+def _bad_samples(training: Training) -> dict[str, int]:
+    """How many records had to be skipped so far, if any."""
+    count = len(training.stream.bad_samples)
+    return {"bad_samples": count} if count else {}
 
 
 def _result(training: Training, *, stopped: bool) -> TrainResult:

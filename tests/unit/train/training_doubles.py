@@ -72,7 +72,9 @@ def make_discs(folder: Path, *, count: int = 8, size: int = 64) -> Path:
     return folder
 
 
-def small_training(model: Path, data: Path, *, clips: float = 0.5, batch_size: int = 1, **run: Any) -> TrainConfig:
+def small_training(
+    model: Path, data: Path, *, clips: float = 0.5, batch_size: int = 1, workers: int = 0, **run: Any
+) -> TrainConfig:
     """Stills and made clips of three frames at 256 px, with dropout, on the CPU; ``run`` goes to its ``RunConfig``."""
     return TrainConfig(
         name="small",
@@ -84,7 +86,7 @@ def small_training(model: Path, data: Path, *, clips: float = 0.5, batch_size: i
             image_size=256,
             batch_size=batch_size,
             stills_as_clips=clips,
-            workers=0,
+            workers=workers,
             augment=NO_AUGMENTATION,
         ),
         optim=OptimConfig(learning_rate=1e-3, encoder_rate=None, ema=0.9),
