@@ -154,7 +154,7 @@ class _Prompted:
             None if logits is None else logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT),
         )
         multimask = len(kinds) == 1
-        found = self.model.decode_masks(self.features.embed, self.features.high_res, prompts, multimask=multimask)
+        found = self.model.answer_prompts(self.features.embed, self.features.high_res, prompts, multimask=multimask)
         best = int(found.ious[0].argmax())
         low_res = found.logits[:, best : best + 1]
         full = F.interpolate(low_res, size=(self.height, self.width), mode="bilinear", align_corners=False)

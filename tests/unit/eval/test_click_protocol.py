@@ -47,7 +47,7 @@ class FakeModel(torch.nn.Module):
     def condition_on_nothing(self, embed):
         return embed
 
-    def decode_masks(self, embed, high_res, prompts, *, multimask):
+    def answer_prompts(self, embed, high_res, prompts, *, multimask):
         mask = torch.from_numpy(self.answers[min(len(self.asked), len(self.answers) - 1)]).float()
         self.asked.append((prompts, multimask))
         logits = torch.nn.functional.interpolate((mask * 80 - 40)[None, None], size=(64, 64), mode="nearest")
