@@ -1,6 +1,6 @@
 """The objective: a batch of clips in, the loss of the SAM 2 recipe out."""
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -77,8 +77,11 @@ class Objective(nn.Module):
 
         "mask", "dice", "iou" and "presence" are the terms, unweighted; "first_iou" and "last_iou" mean IoUs of frames'
         first and last answers with the truth, where there is any (0 without); "objects" their number in this process.
-        Every parameter that asks for a gradient gets one, of zeros where the batch does not use it, so that processes
-        with different batches wait for the same ones.
+
+        A batch without objects runs with one that is nowhere, whose loss counts nothing: its gradients are zeros in
+        the same parts that other processes' batches use, so that none waits for another. Parts that no batch of a
+        step uses (memory, where there are stills only) get no gradient at all, as officially: DDP needs
+        ``find_unused_parameters=True``.
 
         Raises:
             ValueError: frames are not of the model's size.
@@ -88,16 +91,26 @@ class Objective(nn.Module):
                 f"frames must be of the model's size, {self.model.image_size} px, got {batch.images.shape[2]}"
             )
         batch = batch.to(self.model.device, non_blocking=True)
-        objects = world_average(len(batch.seeds), self.model.device)
+        count = len(batch.seeds)
+        objects = world_average(count, self.model.device)
         scores = _Scores(self.model.device)
-        if len(batch.seeds):
-            self._run(batch, objects, scores)
-        loss = _Touching.apply(scores.terms["loss"], *(p for p in self.parameters() if p.requires_grad))
-        return {**scores.report(), "loss": loss, "objects": torch.tensor(float(len(batch.seeds)), device=loss.device)}
+        self._run(batch if count else _with_nobody(batch), objects, scores)
+        found = scores.report()
+        found["loss"] = self._connected(scores.terms["loss"])
+        if not count:
+            found = {name: 0 * value for name, value in found.items()}
+        return {**found, "objects": torch.tensor(float(count), device=self.model.device)}
 
     def encode(self, batch: ClipBatch) -> ImageFeatures:
         """Features of all frames at once, [b * T] rows, the frames of a clip in a row."""
         return self.model.encode_image(normalised(batch.images.flatten(0, 1)))
+
+    def _connected(self, loss: Tensor) -> Tensor:
+        """``loss``, which depends on some parameter even where the batch has used none that is trained."""
+        trained = next((p for p in self.parameters() if p.requires_grad), None)
+        if trained is None or loss.requires_grad or not torch.is_grad_enabled():
+            return loss
+        return loss + 0 * trained.sum()
 
     def _run(self, batch: ClipBatch, objects: Tensor, scores: "_Scores") -> None:
         model = self.model
@@ -155,17 +168,10 @@ class _Scores:
         return {**{name: self.terms[name] for name in TERMS}, **means}
 
 
-class _Touching(torch.autograd.Function):
-    """A scalar as it is, which also depends on parameters, with gradient zero."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.like = [parameter.new_zeros(()).expand_as(parameter) for parameter in parameters]
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return gradients[0], *ctx.like
+def _with_nobody(batch: ClipBatch) -> ClipBatch:
+    """A batch without objects, with one that is nowhere."""
+    one = batch.clip_of.new_zeros(1)
+    return replace(batch, masks=batch.masks.new_zeros(batch.frames, 1, *batch.masks.shape[2:]), clip_of=one, seeds=one)
 
 
 def world_average(count: int, device: torch.device) -> Float[Tensor, ""]:
