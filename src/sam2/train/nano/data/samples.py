@@ -159,7 +159,7 @@ class Sampler:
         image, masks, weights = self.draw_photo(rng, self.pick_background(rng))
         weights = [0.5 * weight for weight in weights]
         if rng.random() < self.config.tether_share:
-            parts = [self.cutout(self.pick_cutout(rng)) for _ in range(int(rng.choice([2, 3], p=[0.75, 0.25])))]
+            parts = [self.cutout(self.pick_cutout(rng)) for _ in range(int(rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15])))]
             image, tied = paste_tied(rng, image, parts)
             masks, weights = [mask & ~tied for mask in masks], [weight / 3 for weight in weights]
             return image, [*masks, tied], [*weights, max(weights, default=1.0)]
@@ -212,7 +212,7 @@ def paste_tied(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Cut-outs (pixels and mask each) here and there on ``image`` [S, S, 3], tied together to one object.
 
-    Returns the image and what of it is now the object, [S/2, S/2].
+    A single one hangs on ropes that leave the picture. Returns the image and what of it is now the object, [S/2, S/2].
     """
     size = image.shape[0]
     whole = np.zeros((size // 2, size // 2), bool)
@@ -226,7 +226,7 @@ def paste_tied(
         whole |= pasted
     rope = np.zeros((size, size), np.uint8)
     thickness = int(rng.integers(1, max(2, size // 100) + 1))
-    for end in places[1:]:
+    for end in places[1:] or _fan(rng, places[0], size):
         cv2.line(rope, places[0], end, 255, thickness, cv2.LINE_AA)
     rope[cv2.resize(whole.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0] = 0
     weight = (rope.astype(np.float32) / 255)[..., None]
@@ -234,6 +234,13 @@ def paste_tied(
     image = (image * (1 - weight) + colour * weight).astype(np.uint8)
     # A line is half as wide as a cell of the mask: what it covers a third of is part of the object.
     return image, whole | (cv2.resize(rope, (size // 2, size // 2), interpolation=cv2.INTER_AREA) > 80)
+
+
+def _fan(rng: np.random.Generator, start: tuple[int, int], size: int) -> list[tuple[int, int]]:
+    """Ends of two to four lines from ``start`` out of the picture, in about the same direction."""
+    angles = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.15, int(rng.integers(2, 5)))
+    reach = 1.5 * size
+    return [(round(start[0] + reach * np.cos(angle)), round(start[1] + reach * np.sin(angle))) for angle in angles]
 
 
 def _fitted(
