@@ -124,8 +124,9 @@ class SourceConfig:
             the object is still there.
         instances: what an object of a label map or mask is: "labels": all pixels of one value; "components": each
             connected part of them.
-        values: what a mask's pixels mean. "binary": 0 is background, the rest one object; "numbers": an object (or
-            class) a value; "colours": one a colour. "auto" looks at some of the files.
+        values: what a mask's pixels mean. "binary": one object, which is white (values above 127, or above 0 where
+            none is); "numbers": an object (or class) a value; "colours": one a colour. "auto" looks at
+            some of the files.
         ignore: values that belong to no object, besides 0. None: 255 where values are numbers, 128 where they are
             binary and the masks hold 0, 128 and 255.
         crowds: use regions that COCO marks as crowds.

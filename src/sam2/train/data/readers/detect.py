@@ -83,7 +83,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
 
 def _of_folder(folder: Path, folders: list[str], files: list[str]) -> Iterator[str]:
     if _is_png_layout(folders):
-        if any(_holds_label_pictures(folder / name) for name in folders if name.startswith("Annotations")):
+        if not any(_holds_other_files(folder / name) for name in folders if name.startswith("Annotations")):
             yield "davis"
         return
     if _is_yolo(folder, folders, files):
@@ -102,12 +102,12 @@ def _is_png_layout(folders: list[str]) -> bool:
     )
 
 
-def _holds_label_pictures(folder: Path) -> bool:
-    """Whether there is a picture within three folders: Pascal VOC has XML files there."""
+def _holds_other_files(folder: Path) -> bool:
+    """Whether there are files, but no pictures, within three folders: Pascal VOC has XML files there."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         if files:
-            return any(Path(name).suffix.lower() in SUFFIXES for name in files)
+            return not any(Path(name).suffix.lower() in SUFFIXES for name in files)
         if Path(root).relative_to(folder).parts[3:]:
             break
     return False

@@ -2,7 +2,7 @@
 
 ========  =======================================================================================
 numbers   the value of a pixel is the number of its object or class, 0 is background (DAVIS, label maps)
-binary    0 is background; what is above half of the range is the object; from 0..1, what is 1
+binary    0 is background; the object is what is above 127, or all the rest where nothing is above 127
 colours   each colour but black is an object (number: red + 256 green + 65536 blue, as in COCO panoptic)
 ========  =======================================================================================
 """
@@ -103,7 +103,7 @@ class Reading:
 
     Attributes:
         kind: what values are.
-        top: the value of what is surely object in binary masks: 255, or 1 where they hold 0 and 1.
+        top: the value of what is surely object in binary masks: 255, or 1 where all values are small.
         ignore: values that belong to no object.
         components: whether each connected part is an object.
     """
@@ -184,7 +184,7 @@ def tell_reading(paths: Sequence[Path], config: SourceConfig) -> Reading:
     ignore = config.ignore
     if ignore is None:
         ignore = _usual_ignore(kind, pictures)
-    return Reading(kind, 1 if top <= 1 else WHITE, tuple(ignore), config.instances == "components")
+    return Reading(kind, 1 if top <= WHITE // 2 else WHITE, tuple(ignore), config.instances == "components")
 
 
 def _kind_of(pictures: Sequence[LabelPicture]) -> Kind:

@@ -153,6 +153,8 @@ def _some_masks(folders: Sequence[Path]) -> list[Path]:
         for _, inner in _folders_of_masks(folder)[:2]:
             masks = images_in(inner)
             found += masks[:: max(1, len(masks) // 2)][:2]
+    if not found and not any(images_in(inner) for folder in folders for _, inner in _folders_of_masks(folder)):
+        raise ValueError(f"0 annotated frames in {len(folders)} videos: no mask in {folders[0].parent}")
     return found
 
 
