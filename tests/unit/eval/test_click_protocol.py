@@ -1,16 +1,21 @@
 """The simulated user, without a network where none is needed."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from sam2.eval.clicks import (
+    RITM,
+    SAM,
+    ClickProtocol,
     ClickScores,
     ObjectScore,
     evaluate_clicks,
     evaluate_example,
+    evaluate_picture,
     iou,
     next_click,
     pixels_of,
@@ -108,6 +113,84 @@ def test_iou(shown, ignore, expected):
     assert iou(shown, rectangle(0, 0, 10, 10), ignore) == expected
 
 
+def test_where_both_errors_are_equally_deep_what_is_too_much_is_clicked_on():
+    truth, shown = rectangle(10, 10, 21, 21), rectangle(40, 10, 51, 21)
+    assert next_click(truth, shown) == (45, 15, 0)
+
+
+def test_a_place_is_not_clicked_twice():
+    truth, nothing = rectangle(10, 10, 21, 21), rectangle(0, 0, 0, 0)
+    clicked = nothing.copy()
+    places = []
+    for _ in range(9):
+        x, y, _ = next_click(truth, nothing, clicked=clicked)
+        places.append((x, y))
+        clicked[y, x] = True
+    # the deepest pixels first: the middle, then those around it
+    assert places[0] == (15, 15)
+    assert sorted(places) == [(x, y) for x in (14, 15, 16) for y in (14, 15, 16)]
+
+
+def test_clicking_ends_where_nothing_is_wrong():
+    """The score stays; what is ignored is nothing to click on."""
+    truth, ignore = rectangle(16, 12, 48, 36), rectangle(48, 0, 64, 48)
+    model = FakeModel([truth, truth | ignore])
+    score = evaluate_example(model, example(truth, ignore), clicks=4)
+    assert len(model.asked) == 2
+    assert score.clicks == (1, 1, 1, 1)
+
+
+def test_ritm_asks_for_one_mask_and_clicks_elsewhere():
+    """A model that never listens: every click is at another place, and no click gets three masks."""
+    truth, nothing = rectangle(16, 12, 48, 36), rectangle(0, 0, 0, 0)
+    model = FakeModel([nothing])
+    score = evaluate_example(model, example(truth), clicks=6, protocol=RITM)
+    assert not any(multimask for _, multimask in model.asked)
+    last, _ = model.asked[-1]
+    assert len({tuple(point) for point in last.points[0].tolist()}) == 6
+    assert score.clicks == (0,) * 6
+
+    stubborn = FakeModel([nothing])
+    evaluate_example(stubborn, example(truth), clicks=3, protocol=SAM)
+    last, _ = stubborn.asked[-1]
+    assert len({tuple(point) for point in last.points[0].tolist()}) == 1
+
+
+def test_the_oracle_takes_the_best_mask_by_the_truth():
+    """Of the three masks, the predicted IoUs like the last one best; the truth may like another."""
+    truth = rectangle(16, 12, 48, 36)
+
+    class TwoMinds(FakeModel):
+        def answer_prompts(self, *args, multimask):
+            found = super().answer_prompts(*args, multimask=multimask)
+            return replace(found, logits=found.logits.flip(1)) if multimask else found
+
+    by_prediction = evaluate_example(TwoMinds([truth]), example(truth), clicks=1)
+    by_truth = evaluate_example(TwoMinds([truth]), example(truth), clicks=1, protocol=ClickProtocol(oracle=True))
+    assert by_prediction.clicks == (0,)
+    assert by_truth.clicks[0] == pytest.approx(1, abs=0.05)
+    with pytest.raises(ValueError, match="three masks"):
+        ClickProtocol(oracle=True, candidates=False)
+
+
+def test_objects_of_a_picture_share_its_encoding():
+    one, other = rectangle(5, 5, 20, 20), rectangle(30, 20, 60, 40)
+
+    class Counting(FakeModel):
+        encoded = 0
+
+        def encode_image(self, pixels):
+            self.encoded += 1
+            return super().encode_image(pixels)
+
+    model = Counting([one])
+    scores = evaluate_picture(model, [example(one), example(other)], clicks=2)
+    assert model.encoded == 1
+    assert scores[0] == evaluate_example(FakeModel([one]), example(one), clicks=2)
+    assert scores[1].clicks == (0, 0)
+    assert evaluate_picture(model, []) == []
+
+
 def test_two_empty_masks_agree():
     nothing = np.zeros((4, 4), bool)
     assert iou(nothing, nothing) == 1.0
@@ -122,8 +205,8 @@ def test_a_perfect_answer_scores_one():
 
 def test_what_the_model_is_asked():
     """A box; one click with three candidates, the best of which counts; then all clicks so far and the logits."""
-    truth, half = rectangle(16, 12, 48, 36), rectangle(16, 12, 32, 36)
-    model = FakeModel([truth, half, truth])
+    truth, half, most = rectangle(16, 12, 48, 36), rectangle(16, 12, 32, 36), rectangle(16, 12, 40, 36)
+    model = FakeModel([truth, half, most, truth])
 
     score = evaluate_example(model, example(truth), clicks=3)
 
@@ -135,13 +218,14 @@ def test_what_the_model_is_asked():
     assert first.masks is None
     assert first_multimask
     assert [prompts.points.shape[1] for prompts, _ in later] == [2, 3]
-    assert later[0][0].labels.tolist() == [[1, 1]]
+    assert later[1][0].labels.tolist() == [[1, 1, 1]]
     for prompts, multimask in later:
         assert not multimask
         assert prompts.masks.shape == (1, 1, 64, 64)
         assert prompts.masks.abs().max() == LOW_RES_LIMIT
     assert score.clicks[0] == pytest.approx(0.5, abs=0.05)
-    assert score.clicks[1] == pytest.approx(1.0, abs=0.05)
+    assert score.clicks[1] == pytest.approx(0.75, abs=0.05)
+    assert score.clicks[2] == pytest.approx(1.0, abs=0.05)
 
 
 def test_means_and_clicks_needed():
@@ -151,6 +235,9 @@ def test_means_and_clicks_needed():
     assert scores.clicks_needed(0.85) == 2
     assert scores.clicks_needed(0.3) == 1.5
     assert scores.clicks_needed(0.3, limit=1) == 1
+    assert scores.failures(0.85) == 1
+    assert scores.failures(0.95) == 2
+    assert scores.objects[1].clicks_needed(0.9) is None
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -169,6 +256,8 @@ def test_what_cannot_be_measured_is_refused():
         evaluate_clicks(FakeModel([mask]), [])
     with pytest.raises(ValueError, match="'it' is empty"):
         evaluate_clicks(FakeModel([mask]), [example(rectangle(0, 0, 0, 0))])
+    with pytest.raises(ValueError, match="'it' is empty"):
+        evaluate_clicks(FakeModel([mask]), [example(mask, ignore=mask)])
 
 
 def test_read_only_and_mirrored_photos():
