@@ -95,15 +95,15 @@ def write_whole(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of every global generator of random numbers in this process: Python's, NumPy's, torch's, CUDA's."""
+    """The state of every global generator of this process: Python's, NumPy's, torch's, and that of ``device``."""
     name, keys, *rest = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
     }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type != "cpu":
+        state[device.type] = getattr(torch, device.type).get_rng_state(*_index(device))
     return state
 
 
@@ -114,8 +114,13 @@ def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type != "cpu" and device.type in state:
+        getattr(torch, device.type).set_rng_state(state[device.type], *_index(device))
+
+
+def _index(device: torch.device) -> tuple[torch.device, ...]:
+    """Which of several devices of a kind; there is one of Apple's, and its generator takes no argument for it."""
+    return () if device.type == "mps" else (device,)
 
 
 def _cause(error: BaseException) -> str:

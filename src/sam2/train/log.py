@@ -111,7 +111,7 @@ class TrainLog:
         """Means over steps and processes of what is a number; NaN where nothing is."""
         names = list(self._values)
         stacked = [torch.stack(self._values[name]) for name in names]
-        sums = torch.stack([torch.nan_to_num(v, 0.0, 0.0, 0.0).double().sum().float() for v in stacked])
+        sums = torch.stack([torch.nan_to_num(v, 0.0, 0.0, 0.0).sum() for v in stacked])
         counts = torch.stack([torch.isfinite(v).sum().float() for v in stacked])
         table = torch.stack([sums, counts])
         reduced = self._accelerator.reduce(table, reduction="sum")

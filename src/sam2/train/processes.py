@@ -106,7 +106,10 @@ def prepare(accelerator: "Accelerator", objective: nn.Module, *, fsdp: bool) -> 
 
 def shard(objective: nn.Module) -> nn.Module:
     """Fully shard blocks of the trunk, layers of memory attention, and the rest together (FSDP 2), in place."""
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # in 2.6 and later
+    try:
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    except ImportError as error:
+        raise ImportError(f"fsdp needs PyTorch 2.6 or later, this is {torch.__version__}") from error
 
     for module in objective.modules():
         if isinstance(module, (MultiScaleBlock, MemoryAttentionLayer)):

@@ -25,6 +25,7 @@ class RunConfig:
             at that of the decoder's logits, for little memory.
         save_every: steps between saves of everything that a resumed training needs.
         evaluate_every: steps between validations; None: once an epoch, but every 500 steps at most; 0: at the end only.
+        evaluate_first: validate before the first step too: what training starts from.
         validation_limit: stills and clips that a validation looks at, at most.
         pictures: predictions drawn at every validation; 0: none.
         log_every: steps that a line of the log averages over.
@@ -44,6 +45,7 @@ class RunConfig:
     loss_stride: int = 1
     save_every: int = 200
     evaluate_every: int | None = None
+    evaluate_first: bool = False
     validation_limit: int = 100
     pictures: int = 6
     log_every: int = 10

@@ -35,9 +35,10 @@ class Training:
         notes: what checkpoints say of their configuration.
         total: steps altogether.
         step: steps done.
-        evaluated: the step of the last validation.
+        evaluated: the step of the last validation; -1 before the first.
         skipped: steps in a row that were not taken, because the loss or the gradient was not finite.
         elapsed: seconds of all processes' clocks, those before a resumption included.
+        loss: of the last step, of this process.
         scores: of the last validation.
         best: the best score so far, and the step it was reached at.
         random: of this process, to go back to once the first batch has been drawn.
@@ -56,7 +57,7 @@ class Training:
     notes: Mapping[str, Any]
     total: int
     step: int = 0
-    evaluated: int = 0
+    evaluated: int = -1
     skipped: int = 0
     elapsed: float = 0.0
     loss: float = 0.0
@@ -84,7 +85,7 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint holds: averaged weights where they are averaged, adapters merged, official names.
 
-        On the CPU. Every process has to ask.
+        Every process has to ask.
         """
         with self._averaged():
             if self.config.lora is not None:

@@ -105,12 +105,10 @@ def train(
 def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
     """Step after step, validating and saving in between; whether it was stopped before the end."""
     run = training.config.run
-    every = run.steps_between_validations(training.stream.steps_per_epoch)
     batches = _batches(training) if not training.is_over else iter(())
     stopped = False
     while True:
-        is_due = training.is_over or (every > 0 and training.step % every == 0)
-        if is_due and not stopped and training.evaluated != training.step:
+        if not stopped and _is_due(training):
             stopped = _evaluate(training, log, request)
         if training.is_over or stopped:
             break
@@ -122,6 +120,15 @@ def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
         log.show(training.step)
     _save(training, log)
     return stopped
+
+
+def _is_due(training: Training) -> bool:
+    """Whether it is time to validate, and was not done yet."""
+    run, step = training.config.run, training.step
+    every = run.steps_between_validations(training.stream.steps_per_epoch)
+    if step == training.evaluated:
+        return False
+    return run.evaluate_first if step == 0 else training.is_over or (every > 0 and step % every == 0)
 
 
 def _step(training: Training, batches: Iterator[ClipBatch], log: TrainLog, request: StopRequest) -> bool:
@@ -143,6 +150,7 @@ def _step(training: Training, batches: Iterator[ClipBatch], log: TrainLog, reque
     norm = clip_gradients(accelerator, training.objective, config.optim.clip)
     finite, stop = _agree(training, bool(torch.isfinite(sums["loss"]) & torch.isfinite(norm)), request.asked)
     if finite:
+        training.loss = float(sums["loss"])
         training.optimizer.step()
         if training.average is not None:
             training.average.update()

@@ -328,3 +328,12 @@ def lora_config() -> Any:
     from sam2.train.lora import LoraConfig
 
     return LoraConfig()
+
+
+def test_a_validation_before_the_first_step_is_of_the_start(discs: Path, tmp_path: Path) -> None:
+    run_small(tmp_path / "run", discs, steps=1, evaluate_first=True)
+    run_small(tmp_path / "plain", discs, steps=1)
+
+    steps = [entry["step"] for entry in read_log(tmp_path / "run") if entry.get("event") == "validation"]
+    assert steps == [0, 1]
+    assert_same(weights_of(tmp_path / "run"), weights_of(tmp_path / "plain"))
