@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training_doubles import make_discs, run_small, silent, small_model_yaml, small_training
+from training_doubles import make_discs, run_small, silent, small_model_yaml, small_training, stopping_at
 
 import sam2
 from sam2.build_sam import build_sam2
@@ -23,8 +24,9 @@ from sam2.modeling.build import build_model
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import PromptBatch
 from sam2.train.checkpoint import read_state, write_checkpoint, write_whole
-from sam2.train.config import TrainConfig, read_config
+from sam2.train.config import read_config
 from sam2.train.log import read_log
+from sam2.train.lora import TARGETS, LoraConfig
 from sam2.train.objective import Objective
 from sam2.train.trainer import MAX_SKIPPED, train
 
@@ -318,16 +320,51 @@ def test_the_length_of_a_run_follows_from_epochs(discs: Path) -> None:
 
 def test_lora_and_fsdp_are_refused_together(discs: Path, tmp_path: Path) -> None:
     config = small_training(small_model_yaml(discs), discs, fsdp=True)
-    tree_with_lora: TrainConfig = replace(config, lora=lora_config())
 
     with pytest.raises(ValueError, match="lora and fsdp"):
-        train(tree_with_lora, tmp_path / "run", progress=silent)
+        train(replace(config, lora=LoraConfig()), tmp_path / "run", progress=silent)
 
 
-def lora_config() -> Any:
-    from sam2.train.lora import LoraConfig
+# ------------------------------------------------------------------ adapters, and other ways to run
 
-    return LoraConfig()
+
+def test_adapters_are_merged_into_plain_checkpoints_and_resumed(discs: Path, trained: Path, tmp_path: Path) -> None:
+    start = trained / "checkpoint.pt"
+    config = small_training(small_model_yaml(discs), discs, save_every=2, clips=0.0)
+    config = replace(config, lora=LoraConfig(rank=2), model=replace(config.model, weights=str(start)))
+    train(config, tmp_path / "whole", progress=silent)
+    train(config, tmp_path / "parts", progress=stopping_at(1))
+    train(config, tmp_path / "parts", resume=True, progress=silent)
+
+    before, after = read_checkpoint(start), weights_of(tmp_path / "whole")
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    layers = [name.removesuffix(".weight") for name in changed]
+    assert changed
+    assert all(any(fnmatch(layer, pattern) for pattern in TARGETS) for layer in layers)
+    assert sam2.load(tmp_path / "whole" / "checkpoint.pt", device="cpu").image_size == 256
+    assert_same(after, weights_of(tmp_path / "parts"))
+
+
+def test_bfloat16_trains_float32_weights(discs: Path, tmp_path: Path) -> None:
+    result = run_small(tmp_path / "run", discs, steps=2, precision="bf16")
+
+    assert result.step == 2
+    assert all(np.isfinite(entry["loss"]) for entry in read_log(tmp_path / "run") if "event" not in entry)
+    assert {value.dtype for value in weights_of(tmp_path / "run").values()} == {torch.float32}
+
+
+def test_frozen_parts_stay_as_they_are(discs: Path, trained: Path, tmp_path: Path) -> None:
+    start = trained / "checkpoint.pt"
+    config = small_training(small_model_yaml(discs), discs, steps=2)
+    optim = replace(config.optim, frozen=("image_encoder.*",))
+    train(
+        replace(config, optim=optim, model=replace(config.model, weights=str(start))), tmp_path / "run", progress=silent
+    )
+
+    before, after = read_checkpoint(start), weights_of(tmp_path / "run")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "sam_mask_decoder" in changed
+    assert "image_encoder" not in changed
 
 
 def test_a_validation_before_the_first_step_is_of_the_start(discs: Path, tmp_path: Path) -> None:
