@@ -7,8 +7,7 @@ correct it, with its logits as mask prompt (SAM, arXiv 2304.02643).
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,31 +21,33 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import LOW_RES_LIMIT, ImageFeatures, PromptBatch
 from sam2.utils.transforms import SAM2Transforms
 
-User = Literal["sam", "ritm"]
-USERS: tuple[User, ...] = ("sam", "ritm")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickProtocol:
-    """Who clicks, how often, and which of the first click's masks counts.
+    """How the simulated user clicks, and which mask counts. ``SAM`` and ``RITM`` are the two of the literature.
 
     Attributes:
-        user: "sam" and "ritm" both click in the middle of the largest error, the pixel furthest from its border. "ritm"
-            never clicks on a pixel twice, and takes an error of the background where two are equally deep; this is the
-            clicker of RITM.
-        clicks: how many.
-        oracle: of the first click's three masks, the one with the best true IoU counts, not the best by predicted IoU.
+        candidates: the first click gives three masks, of which the best by predicted IoU counts; else it gives one.
+        oracle: of the three masks, the one with the best true IoU counts.
+        repeat: a pixel may be clicked on again.
     """
 
-    user: User = "sam"
-    clicks: int = 5
+    candidates: bool = True
     oracle: bool = False
+    repeat: bool = True
 
     def __post_init__(self) -> None:
-        if self.user not in USERS:
-            raise ValueError(f"user must be one of {', '.join(USERS)}; got {self.user!r}")
-        if self.clicks < 1:
-            raise ValueError(f"clicks must be at least 1, got {self.clicks}")
+        if self.oracle and not self.candidates:
+            raise ValueError("oracle chooses among three masks: it needs candidates")
+
+
+SAM = ClickProtocol()
+"""Of SAM (arXiv 2304.02643): the first click gives three masks."""
+
+RITM = ClickProtocol(candidates=False, repeat=False)
+"""Of RITM (arXiv 2102.06583): one mask a click, and no pixel is clicked on twice."""
+
+PROTOCOLS = {"sam": SAM, "ritm": RITM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class ObjectScore:
     name: str
     box: float
     clicks: tuple[float, ...]
+
+    def clicks_needed(self, iou: float) -> int | None:
+        """How many clicks it takes to reach ``iou``; None where it is never reached."""
+        return next((number for number, value in enumerate(self.clicks, start=1) if value >= iou), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +101,18 @@ class Cost:
 
 
 def evaluate_clicks(
-    model: SAM2Base, examples: Iterable[ClickExample], *, clicks: int = 5, protocol: ClickProtocol | None = None
+    model: SAM2Base, examples: Iterable[ClickExample], *, clicks: int = 5, protocol: ClickProtocol = SAM
 ) -> ClickScores:
     """Run the protocol on ``examples``; the model is put in evaluation mode and back.
 
-    Args:
-        clicks: how many, unless ``protocol`` says it.
-
     Raises ``ValueError`` when there are no examples, when a mask is empty, or when ``clicks`` is less than 1.
     """
-    protocol = protocol or ClickProtocol(clicks=clicks)
-    evaluator = ClickEvaluator(model, protocol)
+    if clicks < 1:
+        raise ValueError(f"clicks must be at least 1, got {clicks}")
     was_training = model.training
     model.eval()
     try:
-        scores = tuple(evaluator.score(example) for example in examples)
+        scores = tuple(evaluate_picture(model, examples, clicks=clicks, protocol=protocol))
     finally:
         model.train(was_training)
     if not scores:
@@ -118,68 +120,61 @@ def evaluate_clicks(
     return ClickScores(scores)
 
 
-def evaluate_example(model: SAM2Base, example: ClickExample, *, clicks: int = 5) -> ObjectScore:
+def evaluate_example(
+    model: SAM2Base, example: ClickExample, *, clicks: int = 5, protocol: ClickProtocol = SAM
+) -> ObjectScore:
     """The protocol on one object (expects evaluation mode)."""
-    return ClickEvaluator(model, ClickProtocol(clicks=clicks)).score(example)
+    return evaluate_picture(model, [example], clicks=clicks, protocol=protocol)[0]
 
 
-@dataclass(slots=True)
-class ClickEvaluator:
-    """Scores objects one by one; a picture that comes several times in a row is encoded once.
+@torch.inference_mode()
+def evaluate_picture(
+    model: SAM2Base,
+    examples: Iterable[ClickExample],
+    *,
+    clicks: int = 5,
+    protocol: ClickProtocol = SAM,
+    cost: Cost | None = None,
+) -> list[ObjectScore]:
+    """The protocol on one object after the other (expects evaluation mode).
 
-    Attributes:
-        model: in evaluation mode.
-        protocol: who clicks.
-        cost: what it has taken so far.
+    A picture that comes several times in a row (the same array) is encoded once.
+
+    Args:
+        cost: is added to.
+
+    Raises ``ValueError`` where a mask is empty, or all of it is to be ignored.
     """
-
-    model: SAM2Base
-    protocol: ClickProtocol
-    cost: Cost = field(default_factory=Cost)
-    _image: NDArray[np.uint8] | None = None
-    _prompted: "_Prompted | None" = None
-
-    @torch.inference_mode()
-    def score(self, example: ClickExample) -> ObjectScore:
-        """The scores of one object.
-
-        Raises ``ValueError`` where its mask is empty.
-        """
-        if not example.mask.any():
+    scores: list[ObjectScore] = []
+    session: _Prompted | None = None
+    for example in examples:
+        if not _counted(example.mask, example.ignore).any():
             raise ValueError(f"the mask of {example.name!r} is empty")
-        session = self._open(example.image)
-        by_box, _ = session.predict(box=tight_box(example.mask), truth=example)
-        shown = np.zeros_like(example.mask)
-        points: list[tuple[int, int]] = []
-        labels: list[int] = []
-        logits: Tensor | None = None
-        scores: list[float] = []
-        for _ in range(self.protocol.clicks):
-            click = self._click(example, shown, points)
-            if click is None:
-                scores.append(scores[-1])
-                continue
-            points.append(click[:2])
-            labels.append(click[2])
-            shown, logits = session.predict(points=points, labels=labels, logits=logits, truth=example)
-            scores.append(iou(shown, example.mask, example.ignore))
-        return ObjectScore(example.name, iou(by_box, example.mask, example.ignore), tuple(scores))
+        if session is None or session.image is not example.image:
+            session = _Prompted(model, example.image, cost or Cost())
+        scores.append(_score(session, example, clicks, protocol))
+    return scores
 
-    def _click(
-        self, example: ClickExample, shown: NDArray[np.bool_], points: list[tuple[int, int]]
-    ) -> tuple[int, int, int] | None:
-        """The next click, None where there is no error left."""
-        wrong = example.mask != shown
-        if not (wrong if example.ignore is None else wrong & ~example.ignore).any():
-            return None
-        if self.protocol.user == "sam":
-            return next_click(example.mask, shown, example.ignore)
-        return ritm_click(example.mask, shown, example.ignore, clicked=points)
 
-    def _open(self, image: NDArray[np.uint8]) -> "_Prompted":
-        if self._prompted is None or self._image is not image:
-            self._image, self._prompted = image, _Prompted(self, image)
-        return self._prompted
+def _score(session: "_Prompted", example: ClickExample, clicks: int, protocol: ClickProtocol) -> ObjectScore:
+    by_box = session.predict(_Prompts.of_box(tight_box(example.mask)), multimask=False)[0]
+    shown, clicked = np.zeros_like(example.mask), np.zeros_like(example.mask)
+    prompts = _Prompts()
+    scores: list[float] = []
+    for number in range(clicks):
+        if not _counted(shown != example.mask, example.ignore).any():
+            scores.append(scores[-1])  # nothing is wrong any more: the user is done
+            continue
+        x, y, label = next_click(example.mask, shown, example.ignore, clicked=None if protocol.repeat else clicked)
+        clicked[y, x] = True
+        prompts = prompts.and_click(x, y, label)
+        answers = session.predict(prompts, multimask=protocol.candidates and number == 0, oracle=protocol.oracle)
+        if len(answers) > 1:
+            answers.sort(key=lambda answer: -iou(answer.mask, example.mask, example.ignore))
+        shown = answers[0].mask
+        prompts = replace(prompts, logits=answers[0].logits)
+        scores.append(iou(shown, example.mask, example.ignore))
+    return ObjectScore(example.name, iou(by_box.mask, example.mask, example.ignore), tuple(scores))
 
 
 def iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], ignore: NDArray[np.bool_] | None = None) -> float:
@@ -225,26 +220,6 @@ def _counted(mask: NDArray[np.bool_], ignore: NDArray[np.bool_] | None) -> NDArr
     return mask if ignore is None else mask & ~ignore
 
 
-def ritm_click(
-    truth: NDArray[np.bool_],
-    shown: NDArray[np.bool_],
-    ignore: NDArray[np.bool_] | None = None,
-    *,
-    clicked: Iterable[tuple[int, int]] = (),
-) -> tuple[int, int, int]:
-    """As :func:`next_click`, but never on a pixel of ``clicked``, and on the background where both errors are equal."""
-    missed, extra = truth & ~shown, shown & ~truth
-    if ignore is not None:
-        missed, extra = missed & ~ignore, extra & ~ignore
-    depths = [_depth(extra), _depth(missed)]
-    for x, y in clicked:
-        for depth in depths:
-            depth[y, x] = 0
-    label = int(depths[1].max() > depths[0].max())
-    y, x = divmod(int(depths[label].argmax()), truth.shape[1])
-    return x, y, label
-
-
 def _depth(region: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Distance to the border of the region; the image's border is one."""
     padded = np.pad(region.astype(np.uint8), 1)
@@ -267,59 +242,48 @@ class _Prompts:
         return _Prompts((*self.points, (x, y)), (*self.labels, label), self.logits)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """A mask [h, w], and the low-res logits [1, 1, h', w'] that it comes from."""
+
+    mask: NDArray[np.bool_]
+    logits: Tensor
+
+
 class _Prompted:
     """One encoded photo that is prompted again and again."""
 
-    def __init__(self, evaluator: ClickEvaluator, image: NDArray[np.uint8]) -> None:
-        self.model, self.cost = evaluator.model, evaluator.cost
-        self.oracle = evaluator.protocol.oracle
-        self.height, self.width = image.shape[:2]
+    def __init__(self, model: SAM2Base, image: NDArray[np.uint8], cost: Cost) -> None:
+        self.model, self.image, self.cost = model, image, cost
         began = time.perf_counter()
-        encoded = self.model.encode_image(pixels_of(image, self.model.image_size, self.model.device))
-        embed = self.model.condition_on_nothing(encoded.embed)
-        self.features = ImageFeatures(embed, encoded.high_res, encoded.position)
-        _settle(self.model.device)
-        self.cost.pictures += 1
-        self.cost.encoding += time.perf_counter() - began
+        encoded = model.encode_image(pixels_of(image, model.image_size, model.device))
+        self.features = ImageFeatures(model.condition_on_nothing(encoded.embed), encoded.high_res, encoded.position)
+        _settle(model.device)
+        cost.pictures += 1
+        cost.encoding += time.perf_counter() - began
 
-    def predict(
-        self,
-        *,
-        truth: ClickExample,
-        points: list[tuple[int, int]] | None = None,
-        labels: list[int] | None = None,
-        box: tuple[int, int, int, int] | None = None,
-        logits: Tensor | None = None,
-    ) -> tuple[NDArray[np.bool_], Tensor]:
-        """Mask [h, w] and its low-res logits [1, 1, 4h', 4w'], for clicks or a box in pixels of the photo.
-
-        ``truth`` is looked at by an oracle only.
-        """
+    def predict(self, prompts: _Prompts, *, multimask: bool, oracle: bool = False) -> list[_Answer]:
+        """The answer that the model thinks best; for an oracle all there are, that one first."""
         began = time.perf_counter()
-        places = [box[:2], box[2:]] if box is not None else list(points or [])
-        kinds = [2, 3] if box is not None else list(labels or [])
-        scale = torch.tensor([self.model.image_size / self.width, self.model.image_size / self.height])
-        coords = torch.tensor(places, dtype=torch.float32)[None] * scale
-        prompts = PromptBatch(
+        height, width = self.image.shape[:2]
+        scale = torch.tensor([self.model.image_size / width, self.model.image_size / height])
+        coords = torch.tensor(prompts.points, dtype=torch.float32)[None] * scale
+        logits = prompts.logits
+        asked = PromptBatch(
             coords.to(self.model.device),
-            torch.tensor([kinds], dtype=torch.int32, device=self.model.device),
+            torch.tensor([prompts.labels], dtype=torch.int32, device=self.model.device),
             None if logits is None else logits.clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT),
         )
-        multimask = len(kinds) == 1
-        found = self.model.decode_masks(self.features.embed, self.features.high_res, prompts, multimask=multimask)
-        best = int(found.ious[0].argmax())
-        if multimask and self.oracle:
-            masks = [self._full(found.logits[:, number : number + 1]) for number in range(found.logits.shape[1])]
-            best = int(np.argmax([iou(mask, truth.mask, truth.ignore) for mask in masks]))
-        low_res = found.logits[:, best : best + 1]
-        mask = self._full(low_res)
+        found = self.model.answer_prompts(self.features.embed, self.features.high_res, asked, multimask=multimask)
+        order = found.ious[0].argsort(descending=True).tolist()
+        answers: list[_Answer] = []
+        for number in order if oracle else [int(found.ious[0].argmax())]:
+            low_res = found.logits[:, number : number + 1]
+            full = F.interpolate(low_res, size=(height, width), mode="bilinear", align_corners=False)
+            answers.append(_Answer((full[0, 0] > 0).cpu().numpy(), low_res))
         self.cost.prompts += 1
         self.cost.prompting += time.perf_counter() - began
-        return mask, low_res
-
-    def _full(self, low_res: Tensor) -> NDArray[np.bool_]:
-        full = F.interpolate(low_res, size=(self.height, self.width), mode="bilinear", align_corners=False)
-        return (full[0, 0] > 0).cpu().numpy()
+        return answers
 
 
 def _settle(device: torch.device) -> None:

@@ -6,6 +6,7 @@ image's diagonal.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -63,9 +64,26 @@ def boundary_measure(found: Mask, truth: Mask, *, tolerance: float = BOUNDARY_TO
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def mask_quality(found: Mask, truth: Mask) -> MaskQuality:
-    """J and F of ``found`` against ``truth``, both [h, w] bool."""
+def mask_quality(found: Mask, truth: Mask, *, void: Mask | None = None) -> MaskQuality:
+    """J and F of ``found`` against ``truth``, both [h, w] bool; what lies in ``void`` belongs to neither."""
+    if void is not None:
+        found, truth = found & ~void, truth & ~void
     return MaskQuality(region_similarity(found, truth), boundary_measure(found, truth))
+
+
+def recall(values: Sequence[float], *, threshold: float = 0.5) -> float:
+    """Share of frames whose J (or F) is above ``threshold``, as DAVIS reports it."""
+    return float(np.mean(np.asarray(values) > threshold))
+
+
+def decay(values: Sequence[float], *, quarters: int = 4) -> float:
+    """How much J (or F) falls from the first quarter of the frames to the last, as DAVIS reports it.
+
+    Quarters share the frames at which they meet, so that clips with fewer than four frames have one as well.
+    """
+    ends = np.floor(np.linspace(0, len(values) - 1, quarters + 1) + 0.5).astype(int)
+    first, last = np.asarray(values)[: ends[1] + 1], np.asarray(values)[ends[-2] :]
+    return float(first.mean() - last.mean())
 
 
 def boundary(mask: Mask) -> Mask:

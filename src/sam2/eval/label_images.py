@@ -1,0 +1,79 @@
+"""Label images as video benchmarks keep them: numbers of objects with a palette, grey ones, or a binary mask."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sam2.io.palette import DAVIS_PALETTE
+
+VOID = 255
+"""In label images with a palette: pixels that belong to nothing. In grey ones 255 is the object."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelImage:
+    """A label image as it lies on disk.
+
+    Attributes:
+        values: [h, w] uint8: 0 for the background, an object's number elsewhere, and ``VOID`` where there is a palette.
+        palette: R, G and B of the labels, as Pillow keeps it; None for a grey image.
+    """
+
+    values: NDArray[np.uint8]
+    palette: bytes | None
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """``values`` with 0 where nothing counts."""
+        if self.palette is None:
+            return self.values
+        return np.where(self.values == VOID, np.uint8(0), self.values)
+
+    @property
+    def void(self) -> NDArray[np.bool_] | None:
+        """[h, w], where nothing counts; None where everything does."""
+        if self.palette is None:
+            return None
+        void = self.values == VOID
+        return void if void.any() else None
+
+
+def read_label_image(path: Path) -> LabelImage:
+    """A PNG of mode P, L or 1 as it is; any other by its brightness.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                return LabelImage(np.array(image), bytes(image.getpalette() or []))
+            return LabelImage(np.array(image.convert("L")), None)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no label image {path}") from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as a label image: {error}") from error
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """A label image as [h, w] uint8: 0 for the background, an object's identifier elsewhere."""
+    return read_label_image(path).labels
+
+
+def write_label_image(path: Path, values: NDArray[np.uint8], palette: bytes | None = DAVIS_PALETTE.tobytes()) -> None:
+    """Write ``values`` [h, w] as a PNG with ``palette``, or as a grey one; the file appears whole or not at all."""
+    picture = Image.fromarray(values)
+    if palette is not None:
+        picture.putpalette(palette)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        picture.save(draft, format="PNG")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
