@@ -5,12 +5,14 @@ whatever stands beside it in the batch, on every device. A click falls on the pi
 best, so that a pixel which rounding puts in or out of the region moves it only if it is that one.
 """
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2.eval.clicks import next_click
 from sam2.modeling.types import PromptBatch
 from sam2.train.prompts import PromptConfig
 
@@ -107,14 +109,19 @@ def _centred(keys: Tensor, truth: Tensor, shown: Tensor | None, place: Tensor, s
     """``place``, moved for some of the objects to the middle of what is wrong. Distances are measured on the CPU."""
     chosen = (uniform(keys, 1)[:, 0] < share).tolist()
     moved = place.clone()
-    side = truth.shape[-1]
-    for i in (i for i, yes in enumerate(chosen) if yes):
-        mask = truth[i].cpu().numpy()
-        guess = (torch.zeros_like(truth[i]) if shown is None else shown[i]).cpu().numpy()
-        if (mask != guess).any():
-            x, y, _ = next_click(mask, guess)
-            moved[i] = y * side + x
+    for row in (row for row, yes in enumerate(chosen) if yes):
+        guess = torch.zeros_like(truth[row]) if shown is None else shown[row]
+        depths = [_depth(truth[row] & ~guess), _depth(guess & ~truth[row])]  # missed, extra
+        deepest = max(depths, key=np.max)  # the first, if both are as deep
+        if deepest.any():
+            moved[row] = int(deepest.argmax())
     return moved
+
+
+def _depth(region: Bool[Tensor, "s s"]) -> NDArray[np.float32]:
+    """How far each pixel is from the border of the region, which the image's border belongs to."""
+    padded = np.pad(region.cpu().numpy().astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1], np.float32)
 
 
 def _extent(line: Bool[Tensor, "n s"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
