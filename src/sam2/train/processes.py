@@ -37,10 +37,10 @@ def open_accelerator(config: RunConfig, folder: Path) -> Iterator["Accelerator"]
     except ImportError as error:
         raise ImportError("training needs accelerate: pip install 'sam2[train]'") from error
 
-    on_cpu = config.device == "cpu"
+    device = torch.device("cpu") if config.device == "cpu" else default_device()
     accelerator = Accelerator(
-        cpu=on_cpu,
-        mixed_precision=choose_precision(config, torch.device("cpu") if on_cpu else default_device()),
+        cpu=device.type == "cpu",  # or processes on a machine without accelerators would not look for each other
+        mixed_precision=choose_precision(config, device),
         gradient_accumulation_steps=config.accumulate,
         log_with=_trackers(config, folder) or None,
         kwargs_handlers=[

@@ -91,7 +91,13 @@ def open_model(choice: ModelChoice, image_size: int) -> tuple[SAM2Base, Mapping[
     Raises:
         ValueError, FileNotFoundError, OSError: no such model, or weights that do not fit it.
     """
-    is_file = Path(choice.name).suffix in _WEIGHTS
+    suffix = Path(choice.name).suffix
+    if suffix in (".yaml", ".yml") and choice.weights == "pretrained" and preset_of(choice.name) is None:
+        raise ValueError(
+            f"model.weights is 'pretrained', but {choice.name} is a configuration, which has none: name a checkpoint,"
+            " or set it to null for random weights"
+        )
+    is_file = suffix in _WEIGHTS
     found = resolve_model(choice.name) if is_file or choice.weights == "pretrained" else None
     tree = find_config(choice.name) if found is None else found.tree
     official = parse_official(tree)

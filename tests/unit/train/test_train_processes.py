@@ -39,7 +39,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_two_processes_have_the_loss_curve_of_one(data: Path, alone: Path, tmp_path: Path) -> None:
-    run_together(command(tmp_path / "run", data, steps=STEPS, dropout=0.0), 2)
+    run_together(command(tmp_path / "run", data, steps=STEPS, dropout=0.0, device="auto"), 2)
 
     assert len(losses(alone)) == STEPS
     assert losses(tmp_path / "run") == pytest.approx(losses(alone), rel=1e-4)

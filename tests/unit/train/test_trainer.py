@@ -312,6 +312,13 @@ def test_what_cannot_be_is_said(
         run_small(tmp_path / "run", discs, **changes)
 
 
+def test_a_configuration_file_has_no_pretrained_weights(discs: Path, tmp_path: Path) -> None:
+    config = small_training(small_model_yaml(discs), discs)
+
+    with pytest.raises(ValueError, match=r"model\.weights is 'pretrained', but .*small\.yaml is a configuration"):
+        train(replace(config, model=replace(config.model, weights="pretrained")), tmp_path / "run", progress=silent)
+
+
 def test_the_length_of_a_run_follows_from_epochs(discs: Path) -> None:
     run = small_training(discs / "small.yaml", discs, steps=None, epochs=3, accumulate=2).run
 

@@ -140,11 +140,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_together(arguments: list[str], count: int) -> None:
-    """Run ``arguments`` as ``count`` processes that find each other as those of torchrun do."""
+    """Run ``arguments`` as ``count`` processes, without a GPU, that find each other as those of torchrun do."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared["CUDA_VISIBLE_DEVICES"] = ""
     ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count))
     processes = [
         subprocess.Popen(arguments, env=environment(**shared, **rank), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
