@@ -1,8 +1,9 @@
 """Click benchmarks as photos with one true mask each: GrabCut, Berkeley, DAVIS 2016 frames."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -30,8 +31,47 @@ class ClickExample:
     ignore: NDArray[np.bool_] | None = None
 
 
-def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> Iterator[ClickExample]:
-    """The examples of data set ``name`` (a key of ``DATASETS``) whose folder is ``root`` or ``root/name``.
+class ClickPicture(Protocol):
+    """A photo whose objects are to be found: what is handed to workers, so it can be pickled and is read there."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its data set."""
+        ...
+
+    def examples(self) -> Iterable[ClickExample]:
+        """Its objects, all with the same array as image.
+
+        Raises ``OSError``, ``ValueError`` or ``RuntimeError`` where it cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PairPicture:
+    """A photo and a file with the mask of its one object.
+
+    Attributes:
+        name: what to call it in a report.
+        image, mask: the files.
+        ignore_grey: pixels of 128 in the mask count neither way.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    ignore_grey: bool = False
+
+    def examples(self) -> list[ClickExample]:
+        """The one object.
+
+        Raises ``FileNotFoundError`` where a file is missing or broken.
+        """
+        return [_read(self.name, self.image, self.mask, ignore_grey=self.ignore_grey)]
+
+
+def open_pictures(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> list[PairPicture]:
+    """The photos of data set ``name`` (a key of ``DATASETS``) whose folder is ``root`` or ``root/name``.
 
     Args:
         frame_step: every how many frames of a clip are taken (1: all); for video data sets.
@@ -50,7 +90,13 @@ def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_S
     pairs = DATASETS[name](folder, frame_step) if folder.is_dir() else []
     if not pairs:
         raise FileNotFoundError(f"no images with masks of {name!r} in {folder}")
-    return (_read(example, image, mask, ignore_grey=name == "grabcut") for example, image, mask in pairs)
+    return [PairPicture(example, image, mask, name == "grabcut") for example, image, mask in pairs]
+
+
+def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> Iterator[ClickExample]:
+    """The examples of data set ``name``, read one at a time; see :func:`open_pictures`."""
+    pictures = open_pictures(name, root, frame_step=frame_step)
+    return (example for picture in pictures for example in picture.examples())
 
 
 def _read(name: str, image_path: Path, mask_path: Path, *, ignore_grey: bool) -> ClickExample:
