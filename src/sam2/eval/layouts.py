@@ -13,7 +13,7 @@ RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 META = "meta.json"
 
-Counting = Literal["between", "after_prompt"]
+Counting = Literal["between", "after_prompt", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class VosLayout:
         merged: all objects of a clip are one.
         counting: of an object's annotated frames, "between" counts those between the first and the last, as the
             toolkit of DAVIS and the evaluator of SA-V do (of an object that appears later, in label images, those
-            after its first appearance); "after_prompt" all after the one it was prompted on.
+            after its first appearance); "after_prompt" all after the one it was prompted on; "all" all there are.
     """
 
     lists: tuple[str, ...] = ()

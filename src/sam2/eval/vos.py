@@ -55,12 +55,14 @@ class TrackOptions:
             first annotated frame only ("first"), or those of every annotated frame ("all").
         threshold: logits above it are the object.
         masks: folder for the masks of all frames, in the layout of the annotations; None writes none.
+        scored: false leaves measuring out, where only masks are wanted.
     """
 
     counting: Counting = "between"
     prompts: Prompts = "appearance"
     threshold: float = 0.0
     masks: Path | None = None
+    scored: bool = True
 
 
 def evaluate_vos(
@@ -121,7 +123,7 @@ def track_clip(
     first_of = {obj_id: index for index in sorted(prompts, reverse=True) for obj_id in prompts[index]}
     if not first_of or clip.frames is None:
         raise ValueError(f"{clip.name}: no frame shows an object to be tracked")
-    wanted = _wanted(clip, first_of, options.counting)
+    wanted = _wanted(clip, first_of, options.counting) if options.scored else {}
     start = min(prompts)
     stop = len(clip.stems) if options.masks is not None else max(wanted, default=start - 1) + 1
     if stop <= start:
@@ -188,7 +190,9 @@ def _wanted(clip: VosClip, first_of: Mapping[int, int], counting: Counting) -> d
     wanted: dict[int, list[int]] = {}
     for obj_id, first in first_of.items():
         annotated = clip.annotated_of(obj_id)
-        if counting == "after_prompt":
+        if counting == "all":
+            counted = list(annotated)
+        elif counting == "after_prompt":
             counted = [index for index in annotated if index > first]
         elif clip.per_object:
             counted = list(annotated[1:-1])
