@@ -49,13 +49,19 @@ class ClipRecord(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     @property
-    def num_frames(self) -> int: ...
+    def num_frames(self) -> int:
+        """How many frames it has."""
+        ...
 
     @property
-    def labelled(self) -> tuple[int, ...]: ...
+    def labelled(self) -> tuple[int, ...]:
+        """Which of them have masks."""
+        ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Frame ``index`` as [h, w, 3] RGB; of stills frame 0."""

@@ -1,5 +1,6 @@
 """What all readers share: records, their objects, which of these are used, and names that take little memory."""
 
+import gc
 import os
 from abc import ABC, abstractmethod
 from array import array
@@ -273,6 +274,18 @@ class Record(ABC):
     @abstractmethod
     def _found(self, index: int) -> list[FoundObject]:
         """All objects of a frame that has masks."""
+
+
+@contextmanager
+def without_collecting() -> Generator[None, None, None]:
+    """No search for cycles of garbage meanwhile: there are none among the millions of objects of a large JSON file."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def check_size(where: str, shape: tuple[int, ...], frames: Frames, index: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sam2.interop.entries import Entry
 from sam2.interop.pictures import picture_size
-from sam2.train.data.readers.base import Blobs, Choice, Counts, Files, FoundObject, Record
+from sam2.train.data.readers.base import Blobs, Choice, Counts, Files, FoundObject, Record, without_collecting
 from sam2.train.data.readers.detect import kind_of_json, mentions
 from sam2.train.data.readers.finding import PictureFinder, choose_file, files_below, picture_places
 from sam2.train.data.readers.frames import StillFrames
@@ -92,8 +92,9 @@ def open_records(path: Path, config: SourceConfig, format: str) -> Records:
     labels: dict[str, int] = {}
     pictures: list[tuple[str, tuple[int, int], bytes]] = []
     notes = Counts()
-    for file in files:
-        pictures += _read(file, config, labels, notes)
+    with without_collecting():
+        for file in files:
+            pictures += _read(file, config, labels, notes)
     Choice.of(config).check(labels, str(path))
     if not pictures:
         raise ValueError(f"path {path}: 0 pictures with masks; {notes.text() or 'there are no annotations'}")

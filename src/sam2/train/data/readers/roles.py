@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from functools import lru_cache
 
 from sam2.train.data.readers.splits import words_of
 
@@ -30,10 +30,21 @@ Key = tuple[str, str]
 """Folder without the words for roles, and name."""
 
 
-def role_of_folder(path: str) -> str | None:
-    """ "image" or "mask" by the names of the folders above a file, from the nearest on; None where they say nothing."""
-    for folder in reversed(PurePosixPath(path).parts[:-1]):
-        words = set(words_of(folder))
+def split_path(path: str) -> tuple[str, str, str]:
+    """Folder, name without extension, and extension in small letters of a path with forward slashes.
+
+    As strings: there are a hundred thousand of them, and ``PurePosixPath`` takes its time.
+    """
+    folder, _, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    return (folder, stem, f".{suffix.lower()}") if dot and stem else (folder, name, "")
+
+
+@lru_cache(maxsize=4096)
+def role_of_folder(folder: str) -> str | None:
+    """ "image" or "mask" by the names of a folder and those above it, the nearest first; None where they do not say."""
+    for name in reversed(folder.split("/")):
+        words = set(words_of(name))
         image, mask = bool(words & IMAGE_WORDS), bool(words & MASK_WORDS)
         if image != mask:
             return "image" if image else "mask"
@@ -55,9 +66,14 @@ def without_ending(stem: str, words: frozenset[str]) -> str | None:
 
 def key_of(path: str) -> Key:
     """What a picture is found by: its folder less the words that say what is in it, and its name."""
-    pure = PurePosixPath(path)
-    folders = [" ".join(w for w in words_of(f) if w not in MASK_WORDS | IMAGE_WORDS) for f in pure.parts[:-1]]
-    return "/".join(folder for folder in folders if folder), pure.stem
+    folder, stem, _ = split_path(path)
+    return _plain_folder(folder), stem
+
+
+@lru_cache(maxsize=4096)
+def _plain_folder(folder: str) -> str:
+    names = [" ".join(w for w in words_of(f) if w not in MASK_WORDS | IMAGE_WORDS) for f in folder.split("/")]
+    return "/".join(name for name in names if name)
 
 
 @dataclass(slots=True)
@@ -75,22 +91,16 @@ def tell_roles(paths: Sequence[str]) -> Roles:
     A file ``NAME_mask.png`` is a mask if there is a ``NAME`` beside it, wherever it lies, and ``NAME.png`` is one
     beside ``NAME.jpg`` where the folder's name says nothing.
     """
+    split = [split_path(path) for path in paths]
     beside: dict[str, set[str]] = {}
-    jpegs: set[tuple[str, str]] = set()
-    for path in paths:
-        pure = PurePosixPath(path)
-        folder = str(pure.parent)
-        beside.setdefault(folder, set()).add(pure.stem)
-        beside[folder].add(without_ending(pure.stem, IMAGE_WORDS) or pure.stem)
-        if pure.suffix.lower() in _JPEG:
-            jpegs.add((folder, pure.stem))
+    for folder, stem, _ in split:
+        beside.setdefault(folder, set()).update((stem, without_ending(stem, IMAGE_WORDS) or stem))
+    jpegs = {(folder, stem) for folder, stem, suffix in split if suffix in _JPEG}
     roles = Roles()
-    for path in paths:
-        pure = PurePosixPath(path)
-        folder, role = str(pure.parent), role_of_folder(path)
-        base = without_ending(pure.stem, MASK_WORDS)
+    for path, (folder, stem, suffix) in zip(paths, split, strict=True):
+        role, base = role_of_folder(folder), without_ending(stem, MASK_WORDS)
         named = role != "mask" and base is not None and base in beside[folder]
-        twin = role is None and pure.suffix.lower() not in _JPEG and (folder, pure.stem) in jpegs
+        twin = role is None and suffix not in _JPEG and (folder, stem) in jpegs
         kind = "mask" if named or twin else role
         {"image": roles.images, "mask": roles.masks, None: roles.unknown}[kind].append(path)
     return roles
@@ -135,9 +145,8 @@ class _Index:
         for each in stems:
             if (place := self._by_key.get((folder, each))) is not None:
                 return place
-        parent = PurePosixPath(mask).parent.name
-        above = key_of(str(PurePosixPath(mask).parent))[0]
-        if (place := self._by_key.get((above, parent))) is not None:
+        above, parent, _ = split_path(split_path(mask)[0])
+        if (place := self._by_key.get((_plain_folder(above), parent))) is not None:
             return place
         if folder and (place := self._alone.get(folder)) is not None:
             return place

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 ALL = "all"
@@ -18,7 +19,12 @@ def words_of(name: str) -> list[str]:
 
 def part_of(path: str) -> str | None:
     """The part that a file belongs to, by the folders above it: ``train`` for ``images/train/a.jpg``, if any."""
-    for folder in PurePosixPath(path).parts[:-1]:
+    return _part_of_folder(path.rpartition("/")[0])
+
+
+@lru_cache(maxsize=4096)
+def _part_of_folder(path: str) -> str | None:
+    for folder in path.split("/"):
         for word in words_of(folder):
             stem = re.sub(r"[0-9]+$", "", word)  # train2017
             if stem in _WORDS:
