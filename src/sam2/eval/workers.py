@@ -9,24 +9,17 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-Item = TypeVar("Item", contravariant=True)
-Result = TypeVar("Result", covariant=True)
 Tell = Callable[[int], None]
 """Told how many steps of the item at hand have been done since it was last called."""
 
+Work = Callable[[Any, Tell], Any]
+"""What a worker does with an item."""
 
-class Work(Protocol[Item, Result]):
-    """What a worker does with an item."""
-
-    def __call__(self, item: Item, tell: Tell) -> Result: ...
-
-
-class Start(Protocol[Item, Result]):
-    """Makes what a worker does, once in each process. It is sent there: an instance of a class of a module's top."""
-
-    def __call__(self, worker: int, workers: int) -> Work[Item, Result]: ...
+Start = Callable[[int, int], Work]
+"""Makes what a worker does, once in each process, from its number and how many there are. It is sent to the process:
+a function, or an instance of a class, of a module's top."""
 
 
 class WorkerError(RuntimeError):
@@ -34,7 +27,7 @@ class WorkerError(RuntimeError):
 
 
 def run_items(
-    start: Start[Any, Any], items: Sequence[Any], *, workers: int = 1, tell: Tell | None = None
+    start: Start, items: Sequence[Any], *, workers: int = 1, tell: Tell | None = None
 ) -> Iterator[tuple[int, Any]]:
     """(place in ``items``, result) in the order in which they are done.
 
@@ -62,7 +55,7 @@ def run_items(
         yield place, work(item, note)
 
 
-def _share(start: Start[Any, Any], items: Sequence[Any], count: int, tell: Tell) -> Iterator[tuple[int, Any]]:
+def _share(start: Start, items: Sequence[Any], count: int, tell: Tell) -> Iterator[tuple[int, Any]]:
     context = multiprocessing.get_context("spawn")  # forked processes can use neither CUDA nor torch's threads
     pipes: dict[Connection, int] = {}
     at: dict[Connection, int] = {}
@@ -117,7 +110,7 @@ def _received(pipe: Connection, process: Any, place: int) -> tuple[str, Any]:
     return kind, content
 
 
-def _serve(pipe: Connection, start: Start[Any, Any], number: int, count: int) -> None:
+def _serve(pipe: Connection, start: Start, number: int, count: int) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it as well, and ends this one
     try:

@@ -1,0 +1,1 @@
+"""What ``sam2 eval`` does once its options have been read."""
