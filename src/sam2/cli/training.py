@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ class Asked:
             ValueError: options that exclude each other, or one that is missing.
             FileNotFoundError: there are no such data.
         """
-        if self.output is None and not dry_run:
+        if self.output is None and not (dry_run and self.starts_anew):
             raise ValueError("--output RUN is missing: the folder of the training")
         if self.recipe is not None and self.official is not None:
             raise ValueError("RECIPE and --from-official-yaml exclude each other")
@@ -88,6 +88,12 @@ class Asked:
         """Whether the command says what to train on, and does not leave it to the folder of a training."""
         return bool(self.data or self.recipe or self.official)
 
+    @property
+    def leaves_the_recipe_open(self) -> bool:
+        """Whether the recipe is to be chosen by model and data."""
+        goes_on = self.resume and not self.starts_anew
+        return self.recipe is None and self.official is None and not goes_on
+
 
 def assemble(asked: Asked) -> "TrainConfig":
     """The configuration that the options come to. What an official file holds in vain is said on stderr.
@@ -105,7 +111,8 @@ def assemble(asked: Asked) -> "TrainConfig":
     elif asked.validation_split is not None:
         data["validation"] = [{**source, "split": asked.validation_split} for source in data["train"]]
     tree["data"] = data
-    config = config_from_tree(tree, _overrides(asked))
+    frozen = (tree.get("optim") or {}).get("frozen") or ()
+    config = config_from_tree(tree, _overrides(asked, frozen))
     if not config.data.train:
         raise ValueError("--data PATH is missing: what to train on")
     return config
@@ -125,12 +132,13 @@ def _start(asked: Asked) -> dict[str, Any]:
         return translation.tree
     if asked.recipe is not None:
         return read_tree(asked.recipe)
-    if asked.resume and not asked.starts_anew and asked.output is not None:
-        path = asked.output / CONFIG
-        if not path.is_file():
-            raise FileNotFoundError(f"--output {asked.output}: there is no {CONFIG}, so no training to go on with")
-        return read_tree(str(path))
-    return _chosen(asked)
+    if asked.leaves_the_recipe_open:
+        return _chosen(asked)
+    assert asked.output is not None
+    path = asked.output / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"--output {asked.output}: there is no {CONFIG}, so no training to go on with")
+    return read_tree(str(path))
 
 
 def _chosen(asked: Asked) -> dict[str, Any]:
@@ -175,21 +183,21 @@ def _source(path: str, format: str | None, split: str | None) -> dict[str, Any]:
     return source
 
 
-def _overrides(asked: Asked) -> list[str]:
-    """The options as ``KEY=VALUE``, the most particular last."""
+def _overrides(asked: Asked, frozen: Sequence[str]) -> list[str]:
+    """The options as ``KEY=VALUE``, the most particular last; ``frozen`` are the recipe's patterns."""
     import json
 
     overrides = []
     if asked.lora is not None:
         overrides += [f"lora.rank={asked.lora}", *_LORA_OPTIONS]
-    if asked.model is not None:
+    if asked.model is not None and not asked.leaves_the_recipe_open:
         name = asked.model
         if Path(name).expanduser().is_file():
             name = str(Path(name).expanduser().absolute())
         overrides.append(f"model.name={json.dumps(name)}")
     overrides += [f"{key}={json.dumps(value)}" for key, value in asked.options.items() if value is not None]
     if asked.freeze:
-        overrides.append(f"optim.frozen={json.dumps(list(asked.freeze))}")
+        overrides.append(f"optim.frozen={json.dumps(list(dict.fromkeys((*frozen, *asked.freeze))))}")
     return [*overrides, *asked.settings]
 
 
