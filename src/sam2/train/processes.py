@@ -44,8 +44,8 @@ def open_accelerator(config: RunConfig, folder: Path) -> Iterator["Accelerator"]
         gradient_accumulation_steps=config.accumulate,
         log_with=_trackers(config, folder) or None,
         kwargs_handlers=[
-            # What a step does not reach has no gradient: memory, in a step of stills. Buffers never change.
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            # What a step does not reach has no gradient: memory, in a step of stills.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sam2.loading.locate import find_config, preset_of
 from sam2.loading.official_yaml import parse_official
 from sam2.loading.resolve import resolve_model
@@ -54,6 +56,7 @@ def set_up(config: TrainConfig, folder: Path, accelerator: "Accelerator") -> Tra
         sources=sources,
     )
     model, notes = open_model(config.model, config.data.image_size)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # as are images, hence gradients
     if config.lora is not None:
         if run.fsdp:
             raise ValueError("lora and fsdp do not go together: adapters leave nothing that is worth sharding")
