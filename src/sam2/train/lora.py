@@ -3,7 +3,7 @@
 import difflib
 import fnmatch
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,11 +13,11 @@ from torch.nn.utils import parametrize
 TARGETS = (
     "image_encoder.trunk.blocks.*.attn.qkv",
     "image_encoder.trunk.blocks.*.attn.proj",
-    "image_encoder.trunk.stages.*.project",
+    "image_encoder.trunk.stages.[34].*.project",
     "memory_attention.*_proj",
     "sam_mask_decoder.transformer.*_proj",
 )
-"""Attention of a Hiera trunk, pointwise convolutions of nano's, attention of memory and mask decoder."""
+"""Attention of a Hiera trunk; of nano's, pointwise convolutions at stride 16; attention of memory and mask decoder."""
 
 _BASE = ".parametrizations.weight.original"
 
@@ -119,8 +119,12 @@ def merge_lora(model: nn.Module) -> None:
     The state dict has its plain names again. What was frozen stays so. A model without adapters is left as it is.
     """
     for _, layer, adapter in list(_adapted(model)):
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-        layer.weight.add_(adapter.learnt(layer.weight))
+        weight = layer.parametrizations["weight"].original  # type: ignore[index, union-attr]
+        weight.add_(adapter.learnt(weight))
+        # parametrize.remove_parametrizations takes the property off the layer's class, which copies of the model share.
+        del layer.parametrizations
+        layer.__class__ = type(layer).__bases__[0]
+        layer.register_parameter("weight", weight)
 
 
 @torch.no_grad()
@@ -153,7 +157,7 @@ def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Module, LowRank]]:
                 yield name, layer, adapter
 
 
-def _fitting(names: dict[str, object], pattern: str, option: str) -> list[str]:
+def _fitting(names: Mapping[str, object], pattern: str, option: str) -> list[str]:
     """Those of ``names`` that ``pattern`` fits; ``ValueError`` where a pattern of the user fits none."""
     found = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
     if found or pattern in TARGETS:
