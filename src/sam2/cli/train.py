@@ -85,6 +85,7 @@ Output = Annotated[
 
 
 def train(
+    context: typer.Context,
     recipe: Recipe = None,
     data: Data = None,
     validation: Validation = None,
@@ -115,32 +116,7 @@ def train(
     Ctrl-C saves what is done. docs/training.md lists recipes and options. Several GPUs: 'accelerate launch --module
     sam2 train ...'.
     """
-    asked = Asked(
-        recipe=recipe,
-        data=tuple(data or ()),
-        validation=tuple(validation or ()),
-        format=format,
-        split=split,
-        validation_split=validation_split,
-        model=model,
-        options={
-            "data.image_size": image_size,
-            "data.frames": frames,
-            "run.steps": steps,
-            "run.epochs": epochs,
-            "data.batch_size": batch,
-            "run.accumulate": accumulate,
-            "optim.learning_rate": learning_rate,
-            "run.precision": precision,
-            "run.device": device,
-        },
-        lora=lora,
-        freeze=tuple(freeze or ()),
-        settings=tuple(settings or ()),
-        official=official,
-        resume=resume,
-        output=output,
-    )
+    asked = Asked.of(context.params)
     asked.check(dry_run=dry_run)
     writes_only = output is not None and output.suffix in (".yaml", ".yml")
     if not dry_run and not writes_only and find_spec("accelerate") is None:

@@ -18,6 +18,18 @@ if TYPE_CHECKING:  # these import torch
 CONFIG = "config.yaml"
 """Where a training keeps its configuration."""
 _YAML = (".yaml", ".yml")
+_KEYS = {
+    "image_size": "data.image_size",
+    "frames": "data.frames",
+    "steps": "run.steps",
+    "epochs": "run.epochs",
+    "batch": "data.batch_size",
+    "accumulate": "run.accumulate",
+    "learning_rate": "optim.learning_rate",
+    "precision": "run.precision",
+    "device": "run.device",
+}
+"""Keys of the configuration that options set, by the options' names."""
 _LORA_OPTIONS = ("optim.learning_rate=1e-4", "optim.encoder_rate=1e-4", "optim.layer_decay=1.0")
 """Adapters start from nothing, and learn at rates that would undo weights."""
 
@@ -57,6 +69,17 @@ class Asked:
     official: Path | None
     resume: bool
     output: Path | None
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "Asked":
+        """What the command was given, by the names of its parameters."""
+        lists = ("data", "validation", "freeze", "settings")
+        plain = ("recipe", "format", "split", "validation_split", "model", "lora", "official", "resume", "output")
+        return cls(
+            options={key: parameters[name] for name, key in _KEYS.items()},
+            **{name: tuple(parameters[name] or ()) for name in lists},
+            **{name: parameters[name] for name in plain},
+        )
 
     def check(self, *, dry_run: bool) -> None:
         """What can be seen to be wrong before anything is imported.
