@@ -184,7 +184,8 @@ def test_objects_of_a_picture_share_its_encoding():
             return super().encode_image(pixels)
 
     model = Counting([one])
-    scores = evaluate_picture(model, [example(one), example(other)], clicks=2)
+    first = example(one)
+    scores = evaluate_picture(model, [first, replace(first, mask=other)], clicks=2)
     assert model.encoded == 1
     assert scores[0] == evaluate_example(FakeModel([one]), example(one), clicks=2)
     assert scores[1].clicks == (0, 0)
