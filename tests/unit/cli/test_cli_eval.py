@@ -33,9 +33,11 @@ def test_scores_are_printed_and_written(cli: Cli, data: Path, nano_file: Path, t
     options = ("--dataset", "berkeley", "--clicks", "2", "--device", "cpu", "--dtype", "float32", "--json", out)
     outcome = cli("eval", "clicks", "--data", data, "--model", nano_file, *options)
     assert outcome.status == 0, outcome.err
-    header, titles, row = outcome.out.splitlines()
+    header, titles, row, speed = outcome.out.splitlines()
     assert header.endswith("on cpu, float32: mean IoU")
     assert titles.split("  ")[0] == "data set"
+    assert speed.startswith("2 pictures of ")
+    assert "6 prompts of " in speed
     record = json.loads(out.read_text())
     scores = record["data_sets"]["berkeley"]
     assert record["dtype"] == "float32"
@@ -83,7 +85,8 @@ def test_tracking_scores_are_printed_and_written(cli: Cli, clips: Path, nano_fil
     options = ("--device", "cpu", "--dtype", "float32", "--json", out)
     outcome = cli("eval", "vos", "--data", clips, "--model", nano_file, *options)
     assert outcome.status == 0, outcome.err
-    header, titles, row, mean = outcome.out.splitlines()
+    header, titles, row, mean, speed = outcome.out.splitlines()
+    assert speed.startswith("3 frames tracked, ")
     assert header.endswith("on cpu, float32: J and F from the mask of the first frame")
     assert titles.split() == ["clip", "object", "frames", "J&F", "J", "F"]
     record = json.loads(out.read_text())
