@@ -27,7 +27,7 @@ def clicks(
     ],
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="LIST", help="Data sets, separated by commas.")
-    ] = BUILT_IN,
+    ] = "grabcut,berkeley,davis2016_part",
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="NAME", help="FOLDER is training data: its format (coco, sav, ...), or auto."),
