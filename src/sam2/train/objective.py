@@ -102,7 +102,11 @@ class Objective(nn.Module):
         return {**found, "objects": torch.tensor(float(count), device=self.model.device)}
 
     def encode(self, batch: ClipBatch) -> ImageFeatures:
-        """Features of all frames at once, [b * T] rows, the frames of a clip in a row."""
+        """Features of all frames at once, [b * T] rows, the frames of a clip in a row; those that are kept, if any."""
+        if batch.maps:
+            embed, fine, middle = (part.float() for part in batch.maps)
+            position = self.model.image_encoder.neck.position_encoding.table(*embed.shape[-2:], embed.device)
+            return ImageFeatures(embed, (fine, middle), position)
         return self.model.encode_image(normalised(batch.images.flatten(0, 1)))
 
     def _connected(self, loss: Tensor) -> Tensor:
@@ -156,6 +160,8 @@ class _Scores:
 
     @torch.no_grad()
     def add_overlap(self, answer: Answer, truth: Bool[Tensor, "n s s"]) -> None:
+        if not (answer.first or answer.last):
+            return
         there = truth.flatten(1).any(dim=1)
         overlap = iou_per_mask(answer.prediction.high_res_logits, truth[:, None])[:, 0]
         for name, wanted in (("first_iou", answer.first), ("last_iou", answer.last)):

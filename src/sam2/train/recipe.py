@@ -120,11 +120,12 @@ class Simulation:
         self, conditioned: ImageFeatures, prompts: PromptBatch | None, *, is_first: bool
     ) -> tuple[MaskCandidates, MaskPrediction]:
         model = self.model
-        multimask = model.behaviour.proposes_several(prompts.num_points if prompts else 0, is_first=is_first)
+        points = 0 if prompts is None else prompts.num_points
+        multimask = model.behaviour.proposes_several(points, is_first=is_first)
         candidates = model.decode_masks(
             conditioned.embed,
             conditioned.high_res,
-            prompts or PromptBatch.empty(len(self.seeds), self.seeds.device),
+            PromptBatch.empty(len(self.seeds), self.seeds.device) if prompts is None else prompts,
             multimask=multimask,
             prompt_hints=self.plan.hints,
         )
