@@ -105,7 +105,9 @@ class Objective(nn.Module):
         """Features of all frames at once, [b * T] rows, the frames of a clip in a row; those that are kept, if any."""
         if batch.maps:
             embed, fine, middle = (part.float() for part in batch.maps)
-            position = self.model.image_encoder.neck.position_encoding.table(*embed.shape[-2:], embed.device)
+            position = self.model.image_encoder.neck.position_encoding.table(
+                embed.shape[-2], embed.shape[-1], embed.device
+            )
             return ImageFeatures(embed, (fine, middle), position)
         return self.model.encode_image(normalised(batch.images.flatten(0, 1)))
 

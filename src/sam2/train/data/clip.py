@@ -28,6 +28,7 @@ class ClipSample:
         name: where it comes from, for messages.
         seed: non-negative, of this sample in this epoch: everything random about its prompts follows from it.
         bad: what was skipped before this one took its place.
+        maps: [T, c, h, w] float16 each: what the image encoder says of the frames, where that is kept; else none.
     """
 
     images: NDArray[np.uint8]
@@ -36,6 +37,7 @@ class ClipSample:
     name: str
     seed: int
     bad: tuple[BadSample, ...] = ()
+    maps: tuple[NDArray[np.float16], ...] = ()
 
     def __post_init__(self) -> None:
         images, masks = self.images.shape, self.masks.shape
@@ -60,6 +62,8 @@ class ClipBatch:
         names: b, where the clips come from.
         step_seed: of the whole micro-step, equal on all processes: what is drawn for a batch together follows from it.
         bad: samples that were skipped while this batch was drawn.
+        maps: [b * T, c, h, w] float16 each, the frames of a clip in a row: embedding and the two finer maps of the
+            image encoder, where they are kept (:mod:`sam2.train.cached`); else none.
     """
 
     images: Tensor
@@ -69,6 +73,7 @@ class ClipBatch:
     names: tuple[str, ...]
     step_seed: int
     bad: tuple[BadSample, ...] = ()
+    maps: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[4] != 3 or self.images.shape[2] != self.images.shape[3]:
@@ -97,6 +102,7 @@ class ClipBatch:
             masks=self.masks.to(device, non_blocking=non_blocking),
             clip_of=self.clip_of.to(device, non_blocking=non_blocking),
             seeds=self.seeds.to(device, non_blocking=non_blocking),
+            maps=tuple(part.to(device, non_blocking=non_blocking) for part in self.maps),
         )
 
     def pin_memory(self) -> "ClipBatch":
@@ -107,6 +113,7 @@ class ClipBatch:
             masks=self.masks.pin_memory(),
             clip_of=self.clip_of.pin_memory(),
             seeds=self.seeds.pin_memory(),
+            maps=tuple(part.pin_memory() for part in self.maps),
         )
 
 
@@ -131,6 +138,7 @@ def collate(samples: Sequence[ClipSample], *, step_seed: int) -> ClipBatch:
         names=tuple(sample.name for sample in samples),
         step_seed=step_seed,
         bad=tuple(bad for sample in samples for bad in sample.bad),
+        maps=tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*(s.maps for s in samples), strict=True)),
     )
 
 

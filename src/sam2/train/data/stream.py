@@ -54,10 +54,16 @@ class TrainStream:
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be within 0 to {world_size - 1}, got {rank}")
-        self.config = config
-        opened = tuple(open_training(config)[0] if sources is None else sources)
+        self.config, self.seed, self.rank, self.world_size = config, seed, rank, world_size
+        self.sources = tuple(open_training(config)[0] if sources is None else sources)
         self._bad: dict[BadSample, None] = {}
-        self._batches = _Batches(config, opened, seed=seed, rank=rank, world_size=world_size)
+        self._batches = _Batches(config, self.sources, seed=seed, rank=rank, world_size=world_size)
+
+    def drawn_by(self, drawer: ClipDrawer, sources: Sequence[TrainSource]) -> "TrainStream":
+        """The same stream with its samples drawn by ``drawer``, of other forms of the same ``sources``."""
+        stream = TrainStream(self.config, seed=self.seed, rank=self.rank, world_size=self.world_size, sources=sources)
+        stream._batches.drawer = drawer
+        return stream
 
     @property
     def steps_per_epoch(self) -> int:
@@ -109,7 +115,9 @@ class _Batches(IterableDataset):
     ) -> None:
         self.config, self.sources = config, sources
         self.rank, self.world_size, self.first = rank, world_size, 0
-        sizes = [SourceSize(len(source.records), source.config.weight, _lengths(config, source)) for source in sources]
+        sizes = [
+            SourceSize(len(source.records), source.config.weight, lengths_of(config, source)) for source in sources
+        ]
         batch = {frames: self._own_size(frames) * world_size for size in sizes for frames in size.lengths}
         self.order = SampleOrder(sizes, batch, seed=seed)
         self.drawer = ClipDrawer(config, JoinedRecords([source.records for source in sources]))
@@ -162,7 +170,7 @@ class _Batches(IterableDataset):
         return config.batch_size if frames > 1 else config.still_batch_size or config.batch_size
 
 
-def _lengths(config: DataConfig, source: TrainSource) -> dict[int, float]:
+def lengths_of(config: DataConfig, source: TrainSource) -> dict[int, float]:
     """T of what is drawn from a source, and in which shares."""
     if source.config.frames is not None:
         return {source.config.frames: 1.0}
