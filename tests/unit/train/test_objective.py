@@ -12,7 +12,7 @@ from sam2.train.losses import LossConfig
 from sam2.train.objective import Objective, normalised, strided, world_average
 from sam2.train.prompts import PromptConfig, draw_plan
 
-QUICK = PromptConfig(corrections=2, still_corrections=2)
+QUICK = PromptConfig(corrections=1, still_corrections=2)
 KINDS = {"click": 2, "box": 0, "mask": 1}
 """Step seeds by what clips of three frames then start from."""
 
