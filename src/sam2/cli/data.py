@@ -45,6 +45,9 @@ Values = Annotated[
 Ignore = Annotated[
     str | None, typer.Option("--ignore", metavar="LIST", help="Values of masks that are nothing, besides 0.")
 ]
+Scale = Annotated[
+    str, typer.Option("--scale", metavar="RULE", help="Values of 16-bit and float images: full range, or minmax.")
+]
 Masklets = Annotated[str, typer.Option("--masklets", metavar="KIND", help="Of SA-V: manual, auto or both.")]
 
 app = typer.Typer(name="data", help="Look at data sets for training and evaluation.", no_args_is_help=True)
@@ -71,6 +74,7 @@ def check(
     instances: Instances = "labels",
     values: Values = "auto",
     ignore: Ignore = None,
+    scale: Scale = "full",
     masklets: Masklets = "both",
 ) -> None:
     """Say what a data set holds, what is odd about it, and which samples cannot be read; draw some of them.
@@ -84,7 +88,7 @@ def check(
     from sam2.train.data.sources import SourceConfig, open_records
 
     given: dict[str, Any] = {"instances": instances, "values": values, "masklets": masklets, "min_area": min_area}
-    given |= {"classes": _listed(classes), "exclude": _listed(exclude)}
+    given |= {"scale": scale, "classes": _listed(classes), "exclude": _listed(exclude)}
     given |= {"ignore": None if ignore is None else _numbers(ignore)}
     config = SourceConfig(path=str(path), format=format, images=images, split=split, **given)
     records = open_records(config)

@@ -88,6 +88,28 @@ def test_a_mask_an_object(tmp_path: Path, image: str, mask: str) -> None:
         np.testing.assert_array_equal(np.stack(list(masks.values())), np.stack(truth[record.name]))
 
 
+def test_masks_of_objects_go_before_those_of_classes(tmp_path: Path) -> None:
+    """Pascal VOC: its XML files of boxes do not make it another format."""
+    disks = made.disks(0)
+    made.save(tmp_path / "JPEGImages" / "2007_1.jpg", made.photo(0))
+    made.save_labels(tmp_path / "SegmentationObject" / "2007_1.png", {1: disks[0], 2: disks[1], 255: disks[1] & False})
+    made.save_labels(tmp_path / "SegmentationClass" / "2007_1.png", {15: disks[0] | disks[1]})
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "2007_1.xml").write_text("<annotation></annotation>")
+
+    assert list(opened(tmp_path)[0].masks(0)) == [1, 2]
+
+
+def test_pictures_of_16_bits(tmp_path: Path) -> None:
+    """A microscope's 12 bits are nearly black, unless they are stretched."""
+    (disk,) = made.disks(0, count=1)
+    made.save(tmp_path / "images" / "a.tif", np.where(disk, 4000, 100).astype(np.uint16))
+    made.save(tmp_path / "masks" / "a.tif", disk.astype(np.uint16))
+
+    assert opened(tmp_path)[0].image(0).max() < 20
+    assert opened(tmp_path, scale="minmax")[0].image(0).max() == 255
+
+
 def test_masks_and_pictures_in_places_that_have_nothing_in_common(tmp_path: Path) -> None:
     (disk,) = made.disks(0, count=1)
     made.save(tmp_path / "photos" / "summer" / "a.jpg", made.photo(0))

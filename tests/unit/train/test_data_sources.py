@@ -1,8 +1,13 @@
 """Every layout of training data gives the masks that are in it, is told by its content, and names what is wrong."""
 
+import dataclasses
 import json
 import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import made_sets as made
@@ -10,7 +15,7 @@ import numpy as np
 import pytest
 from made_sets import MadeSet
 
-from sam2.train.data.sources import BadSampleError, ClipRecord, Records, SourceConfig, open_records
+from sam2.train.data.sources import READERS, BadSampleError, ClipRecord, Records, SourceConfig, open_records
 
 EXACT = ("coco", "sa1b", "cvat", "label-studio")
 OUTLINES = ("coco-polygons", "labelme", "geojson", "yolo")
@@ -125,6 +130,15 @@ def test_lists_of_names(tmp_path: Path) -> None:
 
     assert [record.name for record in opened(tmp_path, split="val")] == ["b"]
     assert [record.name for record in opened(tmp_path, split=str(listed))] == ["c"]
+    (tmp_path / "ImageSets" / "2016").mkdir()
+    (tmp_path / "ImageSets" / "2016" / "val.txt").write_text("c\n")
+    (tmp_path / "ImageSets" / "2016" / "train.txt").write_text("a\n")
+    assert [record.name for record in opened(tmp_path, split="2016/val")] == ["c"]
+    with pytest.raises(ValueError, match=r"2016.val.txt, .*2017.val.txt in .* have this name"):
+        opened(tmp_path, split="val")
+    with pytest.raises(ValueError, match="lists of several parts, train, val: choose one by split"):
+        opened(tmp_path)
+    assert len(opened(tmp_path, split="all")) == 3
     listed.write_text("d\n")
     with pytest.raises(ValueError, match=r"mine.txt: none of its 1 names \(d\)"):
         opened(tmp_path, split=str(listed))
@@ -432,3 +446,28 @@ class TestBadSamples:
             record.masks(1)
         with pytest.raises(IndexError, match=r"frame 6 is not in 0..5"):
             record.image(6)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_videos_that_are_open_are_read_by_other_processes(tmp_path: Path) -> None:
+    """A forked process opens them anew: with the parent's file positions, both would read nonsense."""
+    for name in ("a", "b", "c", "d"):
+        made.sav(tmp_path, name=name, frames=21)
+    places = [(place, index) for place in range(4) for index in (16, 4, 12)]
+    expected = [mean_of(tmp_path, place) for place in places]
+
+    with ProcessPoolExecutor(2, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
+        assert list(pool.map(partial(mean_of, tmp_path), places * 2, timeout=60)) == expected * 2
+        assert [mean_of(tmp_path, place) for place in places] == expected
+
+
+def mean_of(folder: Path, place: tuple[int, int]) -> float:
+    """Of a frame of a record, for another process."""
+    return float(open_records(SourceConfig(path=str(folder)))[place[0]].image(place[1]).mean())
+
+
+def test_the_guide_has_all_formats_and_fields() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "training-data.md").read_text(encoding="utf-8")
+    names = [*READERS, *(field.name for field in dataclasses.fields(SourceConfig))]
+
+    assert [name for name in names if f"`{name}`" not in text] == []

@@ -25,6 +25,7 @@ SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Bounds of the histogram of objects: the side of a square of an object's area, in pixels."""
 
 _TINY, _NEARLY_ALL, _OVERLAP = 16, 0.95, 0.01
+_DARK = 32
 _CARD = 640
 
 
@@ -206,6 +207,8 @@ def _look_at(record: Record, report: DataReport, drawing: _Drawing, *, everythin
             continue
         first_size = first_size or image.shape[:2]
         where = record.name if frames == 1 else f"{record.name} {index}"
+        if image.max() < _DARK:
+            report.odd.add("pictures that are nearly black (16 bits? scale says how to read them)", where)
         _count_frame(report, found, image.shape[:2], where=where, still=frames == 1)
         for item in found:
             seen[item.number] = seen.get(item.number, False) or item.area > 0

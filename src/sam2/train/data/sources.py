@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Instances = Literal["labels", "components"]
 Values = Literal["auto", "binary", "numbers", "colours"]
+Scale = Literal["full", "minmax"]
 Masklets = Literal["manual", "auto", "both"]
 
 READERS: Mapping[str, str] = {
@@ -135,6 +136,8 @@ class SourceConfig:
             some of the files.
         ignore: values that belong to no object, besides 0. None: 255 where values are numbers, 128 where they are
             binary and the masks hold 0, 128 and 255.
+        scale: how values of pictures with more than 8 bits are read: "full" for fixed ranges, "minmax" to stretch each
+            picture over its own (microscopes use a part of 16 bits).
         crowds: use regions that COCO marks as crowds.
         masklets: of SA-V, those that people drew, those that were made automatically, or both.
     """
@@ -152,6 +155,7 @@ class SourceConfig:
     instances: Instances = "labels"
     values: Values = "auto"
     ignore: tuple[int, ...] | None = None
+    scale: Scale = "full"
     crowds: bool = False
     masklets: Masklets = "both"
 
@@ -166,7 +170,7 @@ class SourceConfig:
             raise ValueError(f"frames of {self.path} must be at least 1, got {self.frames}")
         if self.min_area < 0:
             raise ValueError(f"min_area of {self.path} must be at least 0, got {self.min_area}")
-        choices = {"instances": Instances, "values": Values, "masklets": Masklets}
+        choices = {"instances": Instances, "values": Values, "scale": Scale, "masklets": Masklets}
         for name, kind in choices.items():
             if getattr(self, name) not in kind.__args__:
                 raise ValueError(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2.interop.rle import Mask, decode_mask, mask_area
+from sam2.io.images import Scale
 from sam2.train.data.readers.frames import Frames
 from sam2.train.data.sources import BadSampleError, SourceConfig
 
@@ -100,16 +101,17 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which objects of a source are used; see :class:`SourceConfig` for the fields."""
+    """Which objects of a source are used, and how pictures are read; see :class:`SourceConfig` for the fields."""
 
     classes: frozenset[str]
     exclude: frozenset[str]
     min_area: int
+    scale: Scale = "full"
 
     @classmethod
     def of(cls, config: SourceConfig) -> "Choice":
         """What ``config`` says."""
-        return cls(frozenset(config.classes), frozenset(config.exclude), config.min_area)
+        return cls(frozenset(config.classes), frozenset(config.exclude), config.min_area, config.scale)
 
     def takes(self, label: str | None) -> bool:
         """Whether objects of this class are used; without a class, they are unless classes are asked for."""
@@ -232,7 +234,7 @@ class Record(ABC):
         """Frame ``index`` as [h, w, 3] RGB."""
         self._check(index)
         with self.reading():
-            return self.frames.image(index)
+            return self.frames.image(index, self.choice.scale)
 
     def masks(self, index: int) -> Mapping[int, Mask]:
         """Masks [h, w] of frame ``index`` by object; see :class:`ClipRecord`."""

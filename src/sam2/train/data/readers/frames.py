@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2.interop.pictures import picture_size
-from sam2.io.images import read_image
+from sam2.io.images import Scale, read_image
 from sam2.io.listed import IMAGE_SUFFIXES, images_in
 from sam2.io.video_file import VideoFile
 
@@ -29,8 +29,8 @@ class Frames(ABC):
         """How many there are."""
 
     @abstractmethod
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Frame ``index`` as [h, w, 3] RGB."""
+    def image(self, index: int, scale: Scale = "full") -> NDArray[np.uint8]:
+        """Frame ``index`` as [h, w, 3] RGB; ``scale`` as :func:`sam2.io.images.read_image` takes it."""
 
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
@@ -53,10 +53,10 @@ class StillFrames(Frames):
         """1."""
         return 1
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int, scale: Scale = "full") -> NDArray[np.uint8]:
         """The picture, whatever ``index``."""
         del index
-        return read_image(self.path)
+        return read_image(self.path, scale=scale)
 
     def size(self, index: int) -> tuple[int, int]:
         """(height, width)."""
@@ -94,9 +94,9 @@ class FolderFrames(Frames):
         """How many pictures there are."""
         return len(self.files)
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int, scale: Scale = "full") -> NDArray[np.uint8]:
         """Picture ``index``, [h, w, 3] RGB."""
-        return read_image(self.where(index))
+        return read_image(self.where(index), scale=scale)
 
     def size(self, index: int) -> tuple[int, int]:
         """(height, width) of picture ``index``."""
@@ -124,17 +124,18 @@ class VideoFrames(Frames):
 
     def count(self) -> int:
         """How many frames there are, or ought to be."""
-        return _opened(self.path).num_frames if self.declared is None else self.declared
+        return _videos.get(self.path).num_frames if self.declared is None else self.declared
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int, scale: Scale = "full") -> NDArray[np.uint8]:
         """Frame ``index``, [h, w, 3] RGB."""
+        del scale
         video = self._holding(index)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             try:
                 return video[index]
             except UserWarning as error:
-                _forget(self.path)  # it was stopped half way
+                _videos.forget(self.path)  # it was stopped half way
                 raise ValueError(f"{self.path} cannot be decoded at frame {index}: {error}") from None
 
     def size(self, index: int) -> tuple[int, int]:
@@ -147,41 +148,58 @@ class VideoFrames(Frames):
         return f"{self.path} frame {index}"
 
     def _holding(self, index: int) -> VideoFile:
-        video = _opened(self.path)
+        video = _videos.get(self.path)
         if index >= video.num_frames:
             said = f", its annotations speak of {self.declared}" if self.declared is not None else ""
             raise ValueError(f"{self.path} has no frame {index}: it holds {video.num_frames} frames{said}; cut short?")
         return video
 
 
-Key = tuple[int, str, int, int]
-_files: "OrderedDict[Key, VideoFile]" = OrderedDict()
-_lock = threading.Lock()
+Key = tuple[str, int, int]
 
 
-def _opened(path: str) -> VideoFile:
-    key = _key(path)
-    with _lock:
-        video = _files.pop(key, None)
-        if video is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # asking for a frame that is not there says it
-                video = VideoFile(path)
-        _files[key] = video
-        while len(_files) > _MOST_OPEN:
-            _files.popitem(last=False)
-        return video
+class _OpenVideos:
+    """The videos that were read last. A process that is forked begins with none of its own.
+
+    What its parent has open is never touched there, not even closed: file positions are shared, and the decoder's
+    threads, which closing waits for, do not exist in the child.
+    """
+
+    def __init__(self) -> None:
+        self._videos: OrderedDict[Key, VideoFile] = OrderedDict()
+        self._inherited: list[OrderedDict[Key, VideoFile]] = []
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def get(self, path: str) -> VideoFile:
+        """An open video; a file that was written anew is another."""
+        key = self._key(path)
+        with self._lock:
+            video = self._videos.pop(key, None)
+            if video is None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # asking for a frame that is not there says it
+                    video = VideoFile(path)
+            self._videos[key] = video
+            while len(self._videos) > _MOST_OPEN:
+                self._videos.popitem(last=False)
+            return video
+
+    def forget(self, path: str) -> None:
+        """Open it anew the next time."""
+        with self._lock:
+            self._videos.pop(self._key(path), None)
+
+    def _key(self, path: str) -> Key:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: no such video")
+        state = os.stat(path)
+        return path, state.st_mtime_ns, state.st_size
+
+    def _begin_anew(self) -> None:
+        self._inherited.append(self._videos)
+        self._videos, self._lock = OrderedDict(), threading.Lock()
 
 
-def _forget(path: str) -> None:
-    with _lock:
-        _files.pop(_key(path), None)
-
-
-def _key(path: str) -> Key:
-    """What an open file is found by; one that was written anew is another. A forked process shares file positions with
-    its parent, hence it opens files of its own."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such video")
-    state = os.stat(path)
-    return os.getpid(), path, state.st_mtime_ns, state.st_size
+_videos = _OpenVideos()

@@ -70,6 +70,8 @@ def read_label_picture(path: Path) -> LabelPicture:
 
 
 def _label_picture(picture: Any, path: Path) -> LabelPicture:
+    if (pages := getattr(picture, "n_frames", 1)) > 1:
+        raise ValueError(f"{path} holds {pages} pages, expected one mask")
     if picture.mode in ("P", "PA"):
         palette = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         numbers = np.array(picture.getchannel(0) if picture.mode == "PA" else picture)

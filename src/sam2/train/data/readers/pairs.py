@@ -17,7 +17,7 @@ from sam2.train.data.readers.base import Choice, Counts, FoundObject, Groups, Na
 from sam2.train.data.readers.detect import describe_formats
 from sam2.train.data.readers.frames import StillFrames
 from sam2.train.data.readers.label_images import Reading, found_in, read_label_picture, tell_reading
-from sam2.train.data.readers.roles import Roles, match_masks, tell_roles
+from sam2.train.data.readers.roles import Roles, best_masks, match_masks, tell_roles
 from sam2.train.data.readers.splits import ALL, choose_part, find_list, part_of, read_list
 from sam2.train.data.sources import Records, SourceConfig
 
@@ -102,7 +102,7 @@ def open_records(path: Path, config: SourceConfig, format: str) -> PairRecords:
             raise ValueError(_nothing(path, config, what, argument))
     images = _of_split(roles, path, config)
     found, strays = match_masks(images, roles.masks)
-    pairs = {image: sorted(masks) for image, masks in zip(images, found, strict=True) if masks}
+    pairs = {image: sorted(best_masks(masks)) for image, masks in zip(images, found, strict=True) if masks}
     if not pairs:
         raise FileNotFoundError(
             f"path {path}: none of {len(roles.masks)} masks ({listed(roles.masks)}) belongs to one of {len(images)} "

@@ -207,7 +207,7 @@ def _roots(path: Path, config: SourceConfig, *, whole: bool) -> list[tuple[str, 
     if config.images is not None:
         images = Path(config.images)
         inner = _named(path, _MASKS)
-        return [("", _resolved(_named(images, _IMAGES) or images), _resolved(inner or path))]
+        return [("", *_resolved(_named(images, _IMAGES) or images, inner or path))]
     found = [(p, _named(p, _IMAGES), _named(p, _MASKS)) for p in _folders_with_both(path, _DEEPEST)]
     roots = [(p.relative_to(path).as_posix(), images, masks) for p, images, masks in found if images and masks]
     if whole:
@@ -216,7 +216,7 @@ def _roots(path: Path, config: SourceConfig, *, whole: bool) -> list[tuple[str, 
         takes = choose_part([part_of(f"{name}/_") for name, _, _ in roots], config.split, f"path {path}")
     roots = [root for root in roots if takes(part_of(f"{root[0]}/_"))]
     single = len(roots) == 1
-    return [("" if single else f"{name}/", _resolved(images), _resolved(masks)) for name, images, masks in roots]
+    return [("" if single else f"{name}/", *_resolved(images, masks)) for name, images, masks in roots]
 
 
 def _folders_with_both(folder: Path, depth: int) -> list[Path]:
@@ -229,14 +229,18 @@ def _folders_with_both(folder: Path, depth: int) -> list[Path]:
 
 
 def _named(folder: Path, start: str) -> Path | None:
-    """The folder in ``folder`` whose name begins with ``start``; the plain name first, then the one with most in it."""
+    """The folder in ``folder`` whose name begins with ``start``; the plain name goes first."""
     found = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(start))
     return next((path for path in found if path.name == start), found[0] if found else None)
 
 
-def _resolved(folder: Path) -> Path:
-    """``480p`` and the like in a folder, or the folder."""
-    return next((folder / name for name in _RESOLUTIONS if (folder / name).is_dir()), folder)
+def _resolved(images: Path, masks: Path) -> tuple[Path, Path]:
+    """``480p`` and the like in both folders, else in one of them, else the folders."""
+    for name in _RESOLUTIONS:
+        if (images / name).is_dir() and (masks / name).is_dir():
+            return images / name, masks / name
+    found = [next((f / name for name in _RESOLUTIONS if (f / name).is_dir()), f) for f in (images, masks)]
+    return found[0], found[1]
 
 
 def _videos_of(images: Path, masks: Path) -> list[tuple[str, Path | None, Path]]:

@@ -26,6 +26,9 @@ _ENDING = re.compile(r"(.+?)[ _.\-]+([a-z0-9]*?)[ _.\-]?([0-9]*)", re.IGNORECASE
 _NUMBERED = re.compile(r"(.+?)[ _.\-]+[0-9]+")
 _JPEG = (".jpg", ".jpeg")
 
+_OF_OBJECTS = frozenset(("segmentationobject", "instanceids"))
+_OF_CLASSES = frozenset(("segmentationclass", "labelids"))
+
 Key = tuple[str, str]
 """Folder without the words for roles, and name."""
 
@@ -118,6 +121,15 @@ def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[list[list[
         else:
             found[place].append(mask)
     return found, strays
+
+
+def best_masks(masks: Sequence[str]) -> list[str]:
+    """Of a picture's masks those of objects, where there are others of classes: Pascal VOC and Cityscapes have both."""
+    if len(masks) < 2:
+        return list(masks)
+    of_objects = [mask for mask in masks if set(words_of(mask)) & _OF_OBJECTS]
+    of_classes = [mask for mask in masks if set(words_of(mask)) & _OF_CLASSES]
+    return of_objects if of_objects and of_classes else list(masks)
 
 
 class _Index:

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 ALL = "all"
 
 _WORDS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "trainval", "dev"))
-_LIST_FOLDERS = ("ImageSets", "imagesets", "splits", "lists", "")
-_DEEPEST = 4
+_LIST_FOLDERS = ("ImageSets", "imagesets", "splits", "lists")
 
 
 def words_of(name: str) -> list[str]:
@@ -60,28 +59,30 @@ def find_list(split: str | None, folder: Path) -> Path | None:
     """The text file that ``split`` names: a path, or NAME.txt in ``ImageSets`` and the like; None if it is none.
 
     Raises:
-        ValueError: there are several of this name.
+        FileNotFoundError: it is the path of a text file that is not there.
+        ValueError: there are several of this name; or there are lists of several parts, and none is chosen.
     """
-    if split is None or split == ALL:
+    if split == ALL:
+        return None
+    places = [folder / name for name in _LIST_FOLDERS if (folder / name).is_dir()]
+    if split is None:
+        stems = {path.stem.casefold() for place in places for path in place.rglob("*.txt")}
+        if len(parts := sorted(stems & _WORDS)) > 1:
+            raise ValueError(
+                f"path {folder} has lists of several parts, {', '.join(parts)}: choose one by split, or 'all'"
+            )
         return None
     given = Path(split)
-    for path in (given, folder / given):
-        if path.suffix == ".txt" and path.is_file():
-            return path
-    for place in _LIST_FOLDERS:
-        lists = folder / place
-        found = (
-            [path for path in sorted(lists.rglob("*.txt")) if path.stem == split][:_DEEPEST]
-            if place and lists.is_dir()
-            else [path for path in (lists / f"{split}.txt",) if path.is_file()]
-        )
-        if len(found) > 1:
-            raise ValueError(f"split {split!r}: {', '.join(map(str, found))} have this name: give the path of one")
-        if found:
-            return found[0]
-    if given.suffix == ".txt":
+    direct = [given, folder / given, *(place / f"{split}.txt" for place in (*places, folder))]
+    if (found := next((path for path in direct if path.suffix == ".txt" and path.is_file()), None)) is not None:
+        return found
+    deep = [path for place in places for path in sorted(place.rglob("*.txt")) if path.stem == split]
+    if len(deep) > 1:
+        there = ", ".join(str(path.relative_to(folder)) for path in deep)
+        raise ValueError(f"split {split!r}: {there} in {folder} have this name: give the path of one")
+    if not deep and given.suffix == ".txt":
         raise FileNotFoundError(f"split {split}: no such list of names")
-    return None
+    return deep[0] if deep else None
 
 
 def read_list(path: Path) -> list[str]:
