@@ -66,9 +66,14 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 def write_label_image(path: Path, values: NDArray[np.uint8], palette: bytes | None = DAVIS_PALETTE.tobytes()) -> None:
-    """Write ``values`` [h, w] as a PNG with ``palette``, or as a grey one; the file appears whole or not at all."""
+    """Write ``values`` [h, w] as a PNG with ``palette``, or as a grey one; the file appears whole or not at all.
+
+    Where the palette is too short for the values, colours of DAVIS follow it.
+    """
     picture = Image.fromarray(values)
     if palette is not None:
+        if len(palette) <= 3 * int(values.max(initial=0)):  # Pillow would cut the values down to the palette's bits
+            palette += DAVIS_PALETTE.tobytes()[len(palette) :]
         picture.putpalette(palette)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
