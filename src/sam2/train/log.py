@@ -34,7 +34,7 @@ def print_progress(step: int, total: int, entry: Mapping[str, Any]) -> None:
 def progress_line(step: int, total: int, entry: Mapping[str, Any]) -> str:
     """``"step 20/1000  loss 1.234  iou 0.71"``: an entry of the log in one line."""
     shown = [f"{name} {_short(value)}" for name, value in entry.items() if name not in ("step", "config")]
-    return "  ".join([f"step {step}/{total}", *shown])
+    return "  ".join([*([f"step {step}/{total}"] if total else []), *shown])
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 Precision = Literal["auto", "no", "bf16", "fp16"]
 
 _PRECISIONS = ("auto", "no", "bf16", "fp16")
-_AT_LEAST_ONE = ("accumulate", "save_every", "log_every", "validation_limit")
+_AT_LEAST_ONE = ("accumulate", "save_every", "log_every", "validation_limit", "cache_views")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,9 @@ class RunConfig:
         trackers: of Hugging Face Accelerate, by name: "tensorboard", "wandb", ...; none where empty.
         device: "auto" takes the accelerator that there is; or "cpu".
         fsdp: shard weights, gradients and the optimizer's state over processes (on accelerators).
-        cache_embeddings: train the decoder on embeddings that are computed once and kept in this folder.
+        cache_embeddings: train what comes after the image encoder, on embeddings that are computed once and kept in
+            this folder (:mod:`sam2.train.cached`).
+        cache_views: of each record that are kept: the first as it is, others augmented.
     """
 
     steps: int | None = None
@@ -55,6 +57,7 @@ class RunConfig:
     device: Literal["auto", "cpu"] = "auto"
     fsdp: bool = False
     cache_embeddings: str | None = None
+    cache_views: int = 1
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:

@@ -14,6 +14,7 @@ from sam2.loading.weights import load_strict, read_checkpoint
 from sam2.modeling.build import build_model
 from sam2.modeling.config import HieraConfig, ModelConfig
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.train.cached import FillProgress, cached_stream, freeze_encoder
 from sam2.train.checkpoint import STATE, has_state
 from sam2.train.config import ModelChoice, TrainConfig, config_to_dict
 from sam2.train.data.opening import open_training
@@ -39,8 +40,12 @@ def check_folder(folder: Path, *, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def set_up(config: TrainConfig, folder: Path, accelerator: "Accelerator") -> Training:
+def set_up(
+    config: TrainConfig, folder: Path, accelerator: "Accelerator", *, progress: FillProgress | None = None
+) -> Training:
     """A training at step 0, with the weights that it starts from.
+
+    Embeddings that are to be kept and are not there yet are computed; ``progress`` is told of it.
 
     Raises:
         ValueError, FileNotFoundError, OSError: a model, weights or data that cannot be used, and why.
@@ -48,20 +53,15 @@ def set_up(config: TrainConfig, folder: Path, accelerator: "Accelerator") -> Tra
     run = config.run
     seed_everything(run.seed)
     sources, validation = open_training(config.data)
-    stream = TrainStream(
-        config.data,
-        seed=run.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        sources=sources,
-    )
+    place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+    stream = TrainStream(config.data, seed=run.seed, sources=sources, **place)
     model, notes = open_model(config.model, config.data.image_size)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # as are images, hence gradients
-    if config.lora is not None:
-        if run.fsdp:
-            raise ValueError("lora and fsdp do not go together: adapters leave nothing that is worth sharding")
-        add_lora(model, config.lora)
-    freeze(model, config.optim)
+    if run.cache_embeddings is not None:
+        stream = cached_stream(
+            model.to(accelerator.device), stream, run.cache_embeddings, views=run.cache_views, progress=progress
+        )
+    _choose_trained(model, config)
     frozen_encoder = not any(weight.requires_grad for weight in model.image_encoder.parameters())
     objective = Objective(
         model,
@@ -86,6 +86,17 @@ def set_up(config: TrainConfig, folder: Path, accelerator: "Accelerator") -> Tra
         notes=notes,
         total=run.total_steps(stream.steps_per_epoch),
     )
+
+
+def _choose_trained(model: SAM2Base, config: TrainConfig) -> None:
+    """Give ``model`` its adapters, and let only those parameters ask for gradients that are to be trained."""
+    if config.lora is not None:
+        if config.run.fsdp:
+            raise ValueError("lora and fsdp do not go together: adapters leave nothing that is worth sharding")
+        add_lora(model, config.lora)
+    if config.run.cache_embeddings is not None:
+        freeze_encoder(model)
+    freeze(model, config.optim)
 
 
 def open_model(choice: ModelChoice, image_size: int) -> tuple[SAM2Base, Mapping[str, Any]]:

@@ -3,10 +3,12 @@
 Started by ``sam2 train``, by a script, or by any launcher of several processes (``accelerate launch``, ``torchrun``).
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -25,8 +27,14 @@ from sam2.train.setup import check_folder, set_up
 from sam2.train.state import Training
 from sam2.train.stopping import StopRequest, listening
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 MAX_SKIPPED = 20
 """Steps in a row whose loss or gradient is not finite, after which training fails."""
+
+TELL_SECONDS = 5.0
+"""Between messages about embeddings that are being computed."""
 
 CONFIG = "config.yaml"
 CURVE = "curve.png"
@@ -88,7 +96,7 @@ def train(
     check_folder(folder, resume=resume)
     resume = resume and has_state(folder)
     with open_accelerator(config.run, folder) as accelerator:
-        training = set_up(config, folder, accelerator)
+        training = set_up(config, folder, accelerator, progress=_filling(progress, accelerator))
         if resume:
             training.restore()
         if accelerator.is_main_process:
@@ -100,6 +108,19 @@ def train(
         if accelerator.is_main_process:
             draw_curve(read_log(folder), folder / CURVE)
         return _result(training, stopped=stopped)
+
+
+def _filling(progress: TrainProgress, accelerator: "Accelerator") -> Callable[[int, int], None]:
+    """Tells ``progress`` of embeddings that are being computed, on the main process, every few seconds."""
+    told = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal told
+        if accelerator.is_main_process and (done == total or time.monotonic() - told > TELL_SECONDS):
+            told = time.monotonic()
+            progress(0, 0, {"event": "embeddings", "done": done, "of": total})
+
+    return show
 
 
 def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
