@@ -209,7 +209,9 @@ def _list_of(home: Path, choice: VosChoice, layout: str) -> Path | None:
             names = (*names, *LAYOUTS["davis2016"].lists)
         return next((home / name for name in names if (home / name).is_file()), None)
     places = [Path(choice.split), home / choice.split, home / f"{choice.split}.txt"]
-    places += sorted((home / "ImageSets").rglob(f"{choice.split}.txt"), reverse=True)
+    own = [(home / name).parent for name in LAYOUTS[layout].lists]
+    lists = [path for path in (home / "ImageSets").rglob("*.txt") if path.stem == choice.split]
+    places += sorted(sorted(lists, reverse=True), key=lambda path: path.parent not in own)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise FileNotFoundError(f"no list {choice.split!r}: neither a file, nor a name in {home / 'ImageSets'}")
