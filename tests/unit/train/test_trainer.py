@@ -374,6 +374,24 @@ def test_frozen_parts_stay_as_they_are(discs: Path, trained: Path, tmp_path: Pat
     assert "image_encoder" not in changed
 
 
+def test_kept_embeddings_leave_the_encoder_as_it_is(discs: Path, trained: Path, tmp_path: Path) -> None:
+    start = trained / "checkpoint.pt"
+    config = small_training(small_model_yaml(discs), discs, steps=2, cache_embeddings=str(tmp_path / "embeddings"))
+    config = replace(config, model=replace(config.model, weights=str(start)))
+    told: list[Mapping[str, Any]] = []
+    train(config, tmp_path / "first", progress=lambda step, total, entry: told.append(entry))
+    count = sum(entry.get("event") == "embeddings" for entry in told)
+    train(config, tmp_path / "second", progress=lambda step, total, entry: told.append(entry))
+
+    before, after = read_checkpoint(start), weights_of(tmp_path / "first")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "sam_mask_decoder" in changed
+    assert "image_encoder" not in changed
+    assert count > 0
+    assert sum(entry.get("event") == "embeddings" for entry in told) == count  # computed once
+    assert_same(after, weights_of(tmp_path / "second"))
+
+
 def test_a_validation_before_the_first_step_is_of_the_start(discs: Path, tmp_path: Path) -> None:
     run_small(tmp_path / "run", discs, steps=1, evaluate_first=True)
     run_small(tmp_path / "plain", discs, steps=1)
