@@ -19,6 +19,9 @@ PER_SEQUENCE, OVER_TIME, OVER_CLICKS = "per_sequence.png", "over_time.png", "iou
 MOST_LINES = 12
 """Sequences with a line of their own; where there are more, the mean and its spread are drawn."""
 
+MOST_BARS = 60
+"""Sequences with a bar; where there are more, those with the lowest J&F have one."""
+
 BINS = 50
 """Parts of a clip's length that are averaged over clips."""
 
@@ -75,8 +78,8 @@ def plot_clicks(scores: Mapping[str, ClickScores], folder: Path) -> None:
 
 
 def _bars(scores: VosScores, clips: Sequence[str]) -> "Figure":
-    """A bar a sequence, the best on top, with J and F as marks."""
-    parts = sorted((scores.of_clip(clip) for clip in clips), key=lambda part: part.j_and_f)
+    """A bar a sequence, better ones above worse, with J and F as marks."""
+    parts = sorted((scores.of_clip(clip) for clip in clips), key=lambda part: part.j_and_f)[:MOST_BARS]
     figure = _figure(8, 1.2 + 0.28 * len(parts))
     axes = figure.subplots()
     places = np.arange(len(parts))
@@ -87,6 +90,8 @@ def _bars(scores: VosScores, clips: Sequence[str]) -> "Figure":
     axes.set_yticks(places, [_short(part.objects[0].clip) for part in parts], fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.6, len(parts) - 0.4)
+    if len(parts) < len(clips):
+        axes.set_xlabel(f"the {len(parts)} lowest of {len(clips)} sequences")
     _dress(axes, axis="x")
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return figure
