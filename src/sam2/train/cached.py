@@ -45,7 +45,7 @@ def encoder_parts(model: SAM2Base) -> nn.ModuleList:
 
 
 def encoder_hash(model: SAM2Base) -> str:
-    """A digest of the weights on which the maps depend; to be taken before adapters are added."""
+    """A digest of the weights on which the maps depend."""
     return model_hash(encoder_parts(model))
 
 
@@ -197,7 +197,6 @@ def cached_stream(
     folder: str | Path,
     *,
     views: int = 1,
-    encoder: str | None = None,
     progress: FillProgress | None = None,
 ) -> TrainStream:
     """The batches of ``stream`` with maps in them, which are computed first where ``folder`` does not have them.
@@ -207,11 +206,11 @@ def cached_stream(
     configuration says of frames and their augmentation.
 
     Args:
-        model: on the device that computes; its encoder must not change afterwards (:func:`freeze_encoder`).
+        model: on the device that computes, before adapters are added; its encoder must not change afterwards
+            (:func:`freeze_encoder`).
         stream: of samples without maps.
         views: of each record: the first as it is, the others augmented as the configuration says.
-        encoder: :func:`encoder_hash`, of ``model`` without it.
-        progress: called with the number of samples that are there, and of all.
+        progress: called after every sample with the number of those that are there, and of all: of this process.
 
     Raises:
         ValueError: ``views`` is less than 1, or ``folder`` holds embeddings of other weights or data.
@@ -227,7 +226,7 @@ def cached_stream(
     store = EmbeddingStore(Path(folder).expanduser().absolute(), kept.rows, _shapes(model, config.image_size))
     origin = {
         "format": "sam2-training-embeddings-1",
-        "encoder": encoder or encoder_hash(model),
+        "encoder": encoder_hash(model),
         "image_size": config.image_size,
         "views": views,
         "data": _data_hash(kept, config),
