@@ -15,11 +15,18 @@ PixelLoss = Literal["focal", "bce"]
 class LossConfig:
     """Weights of the four terms, and the two constants of the focal loss.
 
-    ``pixel="bce"`` puts plain cross entropy (weighted ``bce``) in place of the focal loss. On little data a network
-    that starts from noise learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
-
-    ``gated``: masks are compared with the truth as the tracker shows them, -1024 throughout where the object score says
-    that the object is not there, as officially. Off, masks learn from objects that the score misses, too.
+    Attributes:
+        focal: weight of the focal loss of the best mask.
+        dice: weight of its dice loss.
+        iou: weight of the L1 distance of all predicted IoUs from the true ones.
+        presence: weight of the cross entropy of the object score.
+        bce: weight of plain cross entropy, where ``pixel`` is "bce".
+        alpha: of the focal loss: weight of the object's pixels, against 1 - alpha of the others.
+        gamma: of the focal loss: the power by which pixels that are nearly right count less.
+        pixel: "focal", or "bce": plain cross entropy in its place. On little data a network that starts from noise
+            learns faster by it: the focal loss all but ignores pixels that are right by a small margin.
+        gated: masks are compared with the truth as the tracker shows them, -1024 throughout where the object score
+            says that the object is not there, as officially. Off, masks learn from objects that the score misses, too.
     """
 
     focal: float = 20.0
