@@ -1,10 +1,11 @@
 """Validation during training: the measures of ``sam2 eval``, on some records of any data set.
 
 Of stills: mean IoU with the tight box as prompt and after one, three and five clicks (:mod:`sam2.eval.clicks`). Of
-clips: J&F when tracking from the masks of the first labelled frame (:mod:`sam2.eval.vos_metrics`).
+clips: J&F when tracking every object from its first mask (:mod:`sam2.eval.vos_metrics`).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,6 +33,27 @@ class _Stopped(Exception):
     """Nobody waits for the scores any more."""
 
 
+@dataclass(slots=True)
+class _Found:
+    """IoUs of each object of a still, and J&F of each object of a clip."""
+
+    stills: list[tuple[float, ...]] = field(default_factory=list)
+    clips: list[float] = field(default_factory=list)
+
+    def means(self) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        if self.stills:
+            names = ("box_iou", *(f"click_iou_{count}" for count in CLICKS))
+            scores.update(zip(names, np.mean(self.stills, axis=0).tolist(), strict=True))
+        if self.clips:
+            scores["j_and_f"] = float(np.mean(self.clips))
+        return scores
+
+    def score(self) -> float:
+        parts = [float(np.mean(values)) for values in (self.stills, self.clips) if values]
+        return float(np.mean(parts))
+
+
 def validate_records(
     model: SAM2Base, records: Sequence[LabelledRecord], *, limit: int, go_on: Callable[[], bool] = lambda: True
 ) -> dict[str, float]:
@@ -47,33 +69,31 @@ def validate_records(
 
     Returns:
         Values in 0..1: "box_iou", "click_iou_1", "click_iou_3", "click_iou_5" where there are stills, "j_and_f" where
-        there are clips, and "score", the mean of "j_and_f" and of the mean of the others. Nothing at all where
-        ``go_on`` said no.
+        there are clips, and "score", the mean of "j_and_f" and of the mean of the others. Where ``go_on`` said no,
+        what there is so far, without "score"; nothing where there are no records.
 
     Raises:
-        ValueError: ``limit`` is less than 1, or there are no records.
+        ValueError: ``limit`` is less than 1.
         RuntimeError: none of the records could be measured; the message says what was wrong with the last one.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
-    if not len(records):
-        raise ValueError("there are no records to validate on")
     training = model.training
     model.eval()
+    found = _Found()
     try:
         with torch.inference_mode():
-            return _validate(model, records, limit=limit, go_on=go_on)
+            _validate(model, records, found, limit=limit, go_on=go_on)
     except _Stopped:
-        return {}
+        return found.means()
     finally:
         model.train(training)
+    return {**found.means(), "score": found.score()} if len(records) else {}
 
 
 def _validate(
-    model: SAM2Base, records: Sequence[LabelledRecord], *, limit: int, go_on: Callable[[], bool]
-) -> dict[str, float]:
-    stills: list[tuple[float, ...]] = []
-    clips: list[float] = []
+    model: SAM2Base, records: Sequence[LabelledRecord], found: _Found, *, limit: int, go_on: Callable[[], bool]
+) -> None:
     problem = "they show nothing"
     for index in np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).round().astype(int)):
         if not go_on():
@@ -86,31 +106,39 @@ def _validate(
         if not masks:
             continue
         if len(images) > 1:
-            clips += _track(model, images, masks, go_on)
+            found.clips += _track(model, images, masks, go_on)
         else:
-            stills += [_click(model, images[0], mask) for mask in masks[0].values()]
-    if not stills and not clips:
+            found.stills += [_click(model, images[0], mask) for mask in masks[0].values()]
+    if len(records) and not found.stills and not found.clips:
         raise RuntimeError(f"none of {len(records)} records can be validated on: {problem}")
-    return _means(stills, clips)
 
 
 def _read(record: LabelledRecord) -> tuple[list[NDArray[np.uint8]], dict[int, Masks]]:
     """Images from the first labelled frame that shows an object on, and masks by place: of stills, one of each."""
-    for number, first in enumerate(record.labelled):
-        shown = {obj_id: np.asarray(mask, bool) for obj_id, mask in record.masks(first).items()}
-        shown = {obj_id: mask for obj_id, mask in shown.items() if mask.any()}
-        if not shown:
-            continue
-        chosen = sorted(shown, key=lambda obj_id: -int(shown[obj_id].sum()))[:MAX_OBJECTS]
-        places = [frame for frame in record.labelled[number + 1 :] if frame < first + MAX_FRAMES]
-        masks: dict[int, Masks] = {0: {obj_id: shown[obj_id] for obj_id in chosen}}
-        for frame in places:
-            later = record.masks(frame)
-            empty = np.zeros_like(shown[chosen[0]])
-            masks[frame - first] = {o: np.asarray(later[o], bool) if o in later else empty for o in chosen}
-        last = places[-1] if places else first
-        return [record.image(frame) for frame in range(first, last + 1)], masks
-    return [], {}
+    areas = _appearances(record)
+    if not areas:
+        return [], {}
+    chosen = sorted(areas, key=lambda obj_id: -areas[obj_id][1])[:MAX_OBJECTS]
+    first = min(areas[obj_id][0] for obj_id in chosen)
+    masks: dict[int, Masks] = {}
+    for frame in record.labelled:
+        if first <= frame < first + MAX_FRAMES:
+            there = record.masks(frame)
+            masks[frame - first] = {o: np.asarray(there[o], bool) for o in chosen if o in there}
+    return [record.image(first + place) for place in range(max(masks) + 1)], masks
+
+
+def _appearances(record: LabelledRecord) -> dict[int, tuple[int, int]]:
+    """Frame and area of every object where it is first seen, within ``MAX_FRAMES``."""
+    found: dict[int, tuple[int, int]] = {}
+    for frame in record.labelled:
+        if found and frame >= min(first for first, _ in found.values()) + MAX_FRAMES:
+            break
+        masks = record.masks(frame)
+        for obj_id in masks:
+            if obj_id not in found and (area := int(np.count_nonzero(masks[obj_id]))):
+                found[obj_id] = frame, area
+    return found
 
 
 def _click(model: SAM2Base, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, ...]:
@@ -121,29 +149,21 @@ def _click(model: SAM2Base, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -
 def _track(
     model: SAM2Base, images: list[NDArray[np.uint8]], masks: dict[int, Masks], go_on: Callable[[], bool]
 ) -> list[float]:
-    """J&F of every object, over the labelled frames but the first."""
-    session = VideoSession(model, images)
-    for obj_id, mask in masks[0].items():
-        session.add_mask(0, obj_id, mask)
-    found: dict[int, list[float]] = {obj_id: [] for obj_id in masks[0]}
-    for result in session.propagate():
-        if not go_on():
-            raise _Stopped
-        if result.frame_idx == 0:
-            continue
-        for obj_id, truth in masks.get(result.frame_idx, {}).items():
-            found[obj_id].append(mask_quality(result.mask(obj_id).cpu().numpy(), truth).j_and_f)
-    return [float(np.mean(values)) for values in found.values()]
-
-
-def _means(stills: list[tuple[float, ...]], clips: list[float]) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    parts: list[float] = []
-    if stills:
-        names = ("box_iou", *(f"click_iou_{count}" for count in CLICKS))
-        scores.update(zip(names, np.mean(stills, axis=0).tolist(), strict=True))
-        parts.append(float(np.mean(list(scores.values()))))
-    if clips:
-        scores["j_and_f"] = float(np.mean(clips))
-        parts.append(scores["j_and_f"])
-    return {**scores, "score": float(np.mean(parts))}
+    """J&F of every object, prompted where it is first seen, over the labelled frames behind that."""
+    first: dict[int, int] = {}
+    with VideoSession(model, images) as session:
+        for place in sorted(masks):
+            for obj_id, mask in masks[place].items():
+                if obj_id not in first and mask.any():
+                    first[obj_id] = place
+                    session.add_mask(place, obj_id, mask)
+        found: dict[int, list[float]] = {obj_id: [] for obj_id in first}
+        for result in session.propagate():
+            if not go_on():
+                raise _Stopped
+            truths = masks.get(result.frame_idx)
+            for obj_id in [] if truths is None else [o for o in first if first[o] < result.frame_idx]:
+                shown = result.mask(obj_id).cpu().numpy()
+                truth = (truths or {}).get(obj_id, np.zeros_like(shown))
+                found[obj_id].append(mask_quality(shown, truth).j_and_f)
+    return [float(np.mean(values)) for values in found.values() if values]

@@ -64,7 +64,7 @@ class CopyingSession:
     asked: list[tuple[int, int]]
     """Frame and object of every prompt, of all sessions of a test; a fixture empties it."""
 
-    def __init__(self, model: object, frames: Path) -> None:
+    def __init__(self, model: object, frames: Path | list[np.ndarray]) -> None:
         self.frames, self.prompts = frames, []
 
     def __enter__(self) -> "CopyingSession":
@@ -77,8 +77,9 @@ class CopyingSession:
         self.prompts.append((frame_idx, obj_id, mask))
         CopyingSession.asked.append((frame_idx, obj_id))
 
-    def propagate(self, *, num_frames: int):
+    def propagate(self, *, num_frames: int | None = None):
         start = min(frame for frame, _, _ in self.prompts)
+        num_frames = len(self.frames) - start if num_frames is None else num_frames
         obj_ids = list(dict.fromkeys(obj_id for _, obj_id, _ in self.prompts))
         logits = torch.full((len(obj_ids), 1, *SIZE), -10.0)
         for index in range(start, start + num_frames):
@@ -93,3 +94,7 @@ class Result:
 
     def __init__(self, frame_idx: int, obj_ids: tuple[int, ...], logits: torch.Tensor) -> None:
         self.frame_idx, self.obj_ids, self.logits = frame_idx, obj_ids, logits
+
+    def mask(self, obj_id: int) -> torch.Tensor:
+        """[h, w]"""
+        return self.logits[self.obj_ids.index(obj_id), 0] > 0
