@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sam2.eval.vos_metrics import boundary, boundary_measure, mask_quality, region_similarity
+from sam2.eval.vos_metrics import boundary, boundary_measure, decay, mask_quality, recall, region_similarity
 
 
 def rectangle(top, left, bottom, right, shape=(100, 100)):
@@ -95,3 +95,63 @@ def test_the_tolerance_is_round():
 def test_masks_must_fit():
     with pytest.raises(ValueError, match=r"one size, got \(100, 100\) and \(6, 6\)"):
         mask_quality(SQUARE, np.zeros((6, 6), bool))
+
+
+def contour_by_hand(mask):
+    """A pixel is on the contour if it differs from its neighbour to the right, below or both (DAVIS, seg2bmap)."""
+    height, width = mask.shape
+    places = []
+    for y in range(height):
+        for x in range(width):
+            beside = [(y, min(x + 1, width - 1)), (min(y + 1, height - 1), x)]
+            beside.append((y + 1, x + 1) if y + 1 < height and x + 1 < width else (y, x))
+            if any(mask[place] != mask[y, x] for place in beside):
+                places.append((y, x))
+    return places
+
+
+def f_by_hand(found, truth, tolerance=0.008):
+    """The F-measure of contours written out: a pixel is matched if one of the other contour is within reach."""
+    reach = np.ceil(tolerance * np.hypot(*truth.shape))
+    ours, theirs = contour_by_hand(found), contour_by_hand(truth)
+    if not ours or not theirs:
+        return float(len(ours) == len(theirs))
+
+    def share(some, others):
+        near = np.hypot(*(np.array(some)[:, None] - np.array(others)[None]).transpose(2, 0, 1)) <= reach
+        return near.any(1).mean()
+
+    precision, recall_ = share(ours, theirs), share(theirs, ours)
+    return 2 * precision * recall_ / (precision + recall_) if precision + recall_ else 0.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("tolerance", [0.008, 0.03])
+def test_the_measures_are_what_was_published(seed, tolerance):
+    """Blobs and specks, some of them at the edge, against the definition written out pixel by pixel."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:44, :60]
+    y, x, radius = rng.uniform(0, 44), rng.uniform(0, 60), rng.uniform(4, 20)
+    truth = np.hypot(rows - y, columns - x) <= radius
+    found = np.hypot(rows - y - rng.uniform(-4, 4), columns - x - rng.uniform(-4, 4)) <= radius * rng.uniform(0.7, 1.3)
+    found ^= rng.random(found.shape) < 0.01
+    assert boundary_measure(found, truth, tolerance=tolerance) == pytest.approx(f_by_hand(found, truth, tolerance))
+    assert region_similarity(found, truth) == pytest.approx((found & truth).sum() / (found | truth).sum())
+
+
+def test_void_belongs_to_neither():
+    void = rectangle(20, 60, 60, 80)
+    quality = mask_quality(SQUARE | rectangle(20, 60, 60, 70), SQUARE, void=void)
+    assert (quality.j, quality.f) == (1, 1)
+    assert mask_quality(SQUARE, SQUARE | void, void=void).j == 1
+
+
+def test_recall_counts_frames_above_one_half():
+    assert recall([0.2, 0.5, 0.51, 0.9]) == 0.5
+
+
+def test_decay_is_the_first_quarter_less_the_last():
+    # Quarters of 9 frames share the frames 2, 4 and 6: 0 to 2, and 6 to 8.
+    assert decay([0.9, 0.8, 0.7, 0.0, 0.0, 0.0, 0.3, 0.2, 0.1]) == pytest.approx(0.8 - 0.2)
+    assert decay([0.5]) == 0
+    assert decay([0.9, 0.4]) == pytest.approx(0.5)
