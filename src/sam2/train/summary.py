@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from sam2.loading.locate import preset_of
+from sam2.train.cached import freeze_encoder
 from sam2.train.config import TrainConfig
 from sam2.train.data.opening import open_training
 from sam2.train.data.sources import open_records
@@ -29,6 +30,8 @@ def describe_model(config: TrainConfig) -> Iterator[str]:
         model, _ = open_model(choice, config.data.image_size)
         if config.lora is not None:
             add_lora(model, config.lora)
+    if config.run.cache_embeddings is not None:
+        freeze_encoder(model)
     freeze(model, config.optim)
     optimizer = build_optimizer(model, config.optim)
     total = sum(parameter.numel() for parameter in model.parameters())
