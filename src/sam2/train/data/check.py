@@ -291,7 +291,8 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> Mapping[str, list[int]] | None:
 def to_lines(report: DataReport, *, most: int = 20) -> Iterator[str]:
     """The report for people: at most ``most`` of the unreadable records and of the classes."""
     yield f"{report.title}: {report.format}" + (f" (masks: {report.masks})" if report.masks else "")
-    kinds = [f"{count:,} {kind}" for kind, count in (("stills", report.stills), ("videos", report.videos)) if count]
+    counted = (("still", report.stills), ("video", report.videos))
+    kinds = [f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counted if count]
     total = report.stills + report.videos
     partly = f", {report.looked_at:,} of them read" if report.looked_at < total else ""
     yield _row("records", " and ".join(kinds) + partly)
