@@ -19,13 +19,11 @@ Recipe = Annotated[
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option(
-        "--data", metavar="PATH", help="A data set to train on: a folder or a file of annotations. Repeatable."
-    ),
+    typer.Option("--data", metavar="PATH", help="A data set to train on: a folder or a file of annotations."),
 ]
 Validation = Annotated[
     list[str] | None,
-    typer.Option("--val", metavar="PATH", help="A data set to validate on; a tenth of --data by default. Repeatable."),
+    typer.Option("--val", metavar="PATH", help="A data set to validate on; a tenth of --data by default."),
 ]
 Format = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="What the data sets are; told by their files by default.")
@@ -58,7 +56,7 @@ Lora = Annotated[
 ]
 Freeze = Annotated[
     list[str] | None,
-    typer.Option("--freeze", metavar="PATTERN", help="Do not train these, as in 'image_encoder.*'. Repeatable."),
+    typer.Option("--freeze", metavar="PATTERN", help="Do not train these, as in 'image_encoder.*'."),
 ]
 Precision = Annotated[str | None, typer.Option("--precision", metavar="KIND", help="auto, bf16, fp16 or no (float32).")]
 Device = Annotated[
@@ -66,7 +64,7 @@ Device = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any option, as in optim.layer_decay=0.8. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option, as in optim.layer_decay=0.8."),
 ]
 Official = Annotated[
     Path | None,
