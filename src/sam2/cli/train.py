@@ -12,7 +12,7 @@ from sam2.cli.training import Asked, is_main_process, shown_progress
 Recipe = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RECIPE]",
+        metavar="RECIPE",
         help="A recipe (tiny_image, large_video, nano_mixed, ...) or a YAML file; by model and data if left out.",
         show_default=False,
     ),
