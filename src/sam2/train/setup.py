@@ -56,7 +56,8 @@ def set_up(
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
     stream = TrainStream(config.data, seed=run.seed, sources=sources, **place)
     model, notes = open_model(config.model, config.data.image_size)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # as are images, hence gradients
+    if not run.fsdp:  # which takes weights in the plain layout only
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # as are images, so gradients
     if run.cache_embeddings is not None:
         stream = cached_stream(
             model.to(accelerator.device), stream, run.cache_embeddings, views=run.cache_views, progress=progress
