@@ -190,7 +190,7 @@ def _sources(asked: Asked, before: list[Any]) -> list[Any]:
         return before
     given = [_source(path, asked.format, asked.split) for path in asked.data]
     if asked.official is not None and len(before) == len(given):
-        kept = ("split", "weight", "frames", "format")
+        kept = ("split", "weight", "frames")
         return [
             {**{key: old[key] for key in kept if key in old}, **new} for old, new in zip(before, given, strict=True)
         ]

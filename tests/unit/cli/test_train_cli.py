@@ -207,7 +207,7 @@ def test_an_official_file_is_translated(cli: Cli, calls: Calls, discs: Path, cli
     assert outcome.status == 0, outcome.err
     first, second = calls.configs[0].data.train
     assert (first.path, first.weight, first.split, first.images) == (str(clip), 2.0, "all", None)
-    assert (second.path, second.frames) == (str(discs), 1)
+    assert (second.path, second.frames, second.format) == (str(discs), 1, "auto")
 
 
 @pytest.mark.parametrize(
