@@ -1,11 +1,14 @@
 """``sam2 eval``: scores of a model on data sets with known masks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from sam2.cli.options import Device, Dtype, Model
+
+if TYPE_CHECKING:  # imports torch
+    from sam2.eval.layouts import Counting
 
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, object by object.")]
 Plots = Annotated[Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the scores there.")]
@@ -129,6 +132,18 @@ def vos(
     partial: Annotated[
         bool, typer.Option("--partial", help="Go on where clips, images or predictions are missing.")
     ] = False,
+    counting: Annotated[
+        str | None,
+        typer.Option(
+            "--count",
+            metavar="RULE",
+            help="Frames that count: between (the first and the last annotated one), after_prompt or all; by layout.",
+        ),
+    ] = None,
+    postprocessing: Annotated[
+        bool,
+        typer.Option("--postprocessing/--no-postprocessing", help="Fill holes in masks; published scores are without."),
+    ] = True,
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", metavar="FOLDER", help="Score the masks that lie there, without a model."),
@@ -145,7 +160,7 @@ def vos(
     """J and F when tracking from the true mask of each object's first frame, as DAVIS defines them.
 
     Means are over the objects; the first and the last annotated frame of a clip do not count (of YouTube-VOS: the
-    frame on which an object is given).
+    frame on which an object is given), or as --count says.
     """
     names = [name.strip() for name in clips.split(",") if name.strip()] if clips is not None else None
     if names is not None and not names:
@@ -161,13 +176,14 @@ def vos(
     from sam2.eval.loading import ModelSetup
     from sam2.eval.vos import VosChoice
 
-    choice = VosChoice(layout=layout, clips=names, split=split, partial=partial)
+    rule = cast("Counting | None", counting)
+    choice = VosChoice(layout=layout, clips=names, split=split, partial=partial, counting=rule)
     if masks is not None:
         prepare_folder(masks)
     request = VosRequest(
         data=data,
         choice=choice,
-        setup=ModelSetup(model, device, dtype),
+        setup=ModelSetup(model, device, dtype, postprocessing),
         predictions=predictions,
         masks=masks,
         json=json_path,

@@ -52,6 +52,7 @@ class VosData:
         root: the folder that holds its images and annotations.
         layout: a key of ``LAYOUTS``.
         clips: its sequences.
+        counting: which frames count.
         left_out: what is missing from it, in words: empty unless a part was asked for.
         categories: of objects, by (clip, object); empty where there is no ``meta.json``.
         seen: categories that were trained on; None where that is not known.
@@ -60,14 +61,10 @@ class VosData:
     root: Path
     layout: str
     clips: tuple[VosClip, ...]
+    counting: Counting = "between"
     left_out: tuple[str, ...] = ()
     categories: Mapping[tuple[str, int], str] | None = None
     seen: frozenset[str] | None = None
-
-    @property
-    def counting(self) -> Counting:
-        """Which frames count."""
-        return LAYOUTS[self.layout].counting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +77,22 @@ class VosChoice:
         split: a list of sequences: the path of a text file, or the name of one in ``ImageSets``; None takes the
             layout's own, where it is there.
         partial: go on where sequences or frames are missing.
+        counting: which frames count; None takes the layout's rule.
     """
 
     layout: str = "auto"
     clips: Sequence[str] | None = None
     split: str | None = None
     partial: bool = False
+    counting: Counting | None = None
 
     def __post_init__(self) -> None:
         if self.layout != "auto" and self.layout not in LAYOUTS:
             raise ValueError(f"layout must be auto, {', '.join(LAYOUTS)}; got {self.layout!r}")
         if self.clips is not None and not self.clips:
             raise ValueError("clips must name at least one sequence")
+        if self.counting is not None and self.counting not in Counting.__args__:
+            raise ValueError(f"counting must be {', '.join(Counting.__args__)}; got {self.counting!r}")
 
 
 def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
@@ -136,7 +137,8 @@ def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
     if problems and not choice.partial:
         raise ValueError(incomplete(str(root), problems))
     categories, seen = _categories(home)
-    return VosData(home, layout, tuple(clips), tuple(problems), categories, seen)
+    counting = choice.counting or LAYOUTS[layout].counting
+    return VosData(home, layout, tuple(clips), counting, tuple(problems), categories, seen)
 
 
 def incomplete(what: str, problems: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sam2.build_sam import load
+from sam2.build_sam import load_pretrained
 from sam2.loading.devices import resolve_device, resolve_dtype
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.utils.allocator import keep_freed_memory
@@ -18,11 +18,14 @@ class ModelSetup:
         name: a known name, or a checkpoint.
         device: None picks cuda, mps, xpu, cpu. "cuda" without a number is spread over all GPUs.
         dtype: "auto", "float32", ...
+        postprocessing: what the official builders add by ``apply_postprocessing``: fill small holes in masks of
+            videos, and fall back on the best of three masks where the single one is unstable.
     """
 
     name: str
     device: str | None = None
     dtype: str = "auto"
+    postprocessing: bool = True
 
     def settled(self) -> dict[str, str]:
         """Model, device and dtype as they will be, without loading anything.
@@ -37,7 +40,10 @@ class ModelSetup:
     def load(self, worker: int = 0) -> SAM2Base:
         """The model, in evaluation mode. This process keeps freed memory from now on, which is faster."""
         keep_freed_memory()
-        return load(self.name, device=self.device_of(worker), dtype=self.dtype)
+        device = self.device_of(worker)
+        return load_pretrained(
+            self.name, device=device, dtype=self.dtype, apply_postprocessing=self.postprocessing, for_video=True
+        )
 
     def device_of(self, worker: int) -> torch.device:
         """The device of a worker: GPUs take turns."""

@@ -196,3 +196,33 @@ def test_wrong_usage_is_said_in_one_line(cli: Cli, data: Path, options: list[str
     assert outcome.status == 2
     assert len(outcome.err.splitlines()) == 1
     assert message in outcome.err
+
+
+def test_which_frames_count_is_a_choice(cli: Cli, data: Path, found: Path, tmp_path: Path) -> None:
+    whole = ("eval", "vos", "--data", data, "--predictions", found, "--clips", "two", "--json", tmp_path / "a.json")
+    means = {}
+    for rule in ("between", "after_prompt", "all"):
+        outcome = cli(*whole, "--count", rule)
+        assert outcome.status == 0, outcome.err
+        record = json.loads((tmp_path / "a.json").read_text())
+        assert record["counting"] == rule
+        means[rule] = record["j"]
+    # object 2 is lost on one of 2, 3 and 4 frames, object 1 on none
+    assert means == pytest.approx({"between": (1 + 1 / 2) / 2, "after_prompt": (1 + 2 / 3) / 2, "all": (1 + 3 / 4) / 2})
+    outcome = cli(*whole, "--count", "all", "--resume")
+    assert outcome.status == 0, outcome.err
+    outcome = cli(*whole, "--count", "between", "--resume")
+    assert outcome.status == 2
+    assert "counting was 'all', is 'between'" in outcome.err
+    outcome = cli(*whole, "--count", "some")
+    assert outcome.status == 2
+    assert "counting must be between, after_prompt, all" in outcome.err
+
+
+def test_holes_are_filled_or_left(cli: Cli, data: Path, nano_file: Path, tmp_path: Path) -> None:
+    for options in ([], ["--no-postprocessing"]):
+        out = tmp_path / "a.json"
+        chosen = ("--clips", "one", "--model", nano_file, "--device", "cpu", "--dtype", "float32", "--json", out)
+        outcome = cli("eval", "vos", "--data", data, *chosen, *options)
+        assert outcome.status == 0, outcome.err
+        assert json.loads(out.read_text())["postprocessing"] is not bool(options)

@@ -130,7 +130,12 @@ def test_what_is_no_benchmark(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("choice", "message"), [({"layout": "coco"}, "layout must be auto, davis2016"), ({"clips": []}, "at least one")]
+    ("choice", "message"),
+    [
+        ({"layout": "coco"}, "layout must be auto, davis2016"),
+        ({"clips": []}, "at least one"),
+        ({"counting": "some"}, "counting must be between, after_prompt, all; got 'some'"),
+    ],
 )
 def test_bad_choices(choice, message):
     with pytest.raises(ValueError, match=message):
@@ -149,6 +154,13 @@ def test_folders_of_objects_are_called_by_numbers(tmp_path):
     (tmp_path / "Annotations_6fps" / "a" / "cat").mkdir()
     with pytest.raises(ValueError, match="holds the folder 'cat'"):
         opened(tmp_path)
+
+
+def test_which_frames_count_can_be_chosen(tmp_path):
+    write_clip(tmp_path, "a", FRAMES)
+    assert opened(tmp_path).counting == opened(tmp_path, layout="mose").counting == "between"
+    assert opened(tmp_path, layout="youtube").counting == "after_prompt"
+    assert opened(tmp_path, layout="youtube", counting="all").counting == "all"
 
 
 def test_frames_are_in_natural_order(tmp_path):

@@ -61,7 +61,7 @@ class Kept:
 
 def journal_of(json_path: Path) -> Path:
     """Where the finished parts of a run with ``--json`` are kept."""
-    return json_path.with_suffix(".jsonl")
+    return json_path.with_name(f"{json_path.name.removesuffix('.json')}.jsonl")
 
 
 def identity(path: str) -> list[Any]:

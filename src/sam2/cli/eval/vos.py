@@ -165,10 +165,10 @@ def _with_predictions(data: VosData, folder: Path, *, partial: bool) -> VosData:
     return replace(data, clips=there, left_out=(*data.left_out, *lacking))
 
 
-def _setup(request: VosRequest) -> dict[str, str]:
+def _setup(request: VosRequest) -> dict[str, Any]:
     if request.predictions is not None:
         return {"predictions": str(request.predictions)}
-    return request.setup.settled()
+    return {**request.setup.settled(), "postprocessing": request.setup.postprocessing}
 
 
 def _settings(request: VosRequest, data: VosData) -> dict[str, Any]:
@@ -177,8 +177,10 @@ def _settings(request: VosRequest, data: VosData) -> dict[str, Any]:
     if request.predictions is None:
         settled = request.setup.settled()
         made_by = {"model": identity(request.setup.name), "dtype": settled["dtype"]}
+        made_by["postprocessing"] = request.setup.postprocessing
     masks = None if request.masks is None else str(request.masks)
-    return {"command": "eval vos", **made_by, "data": str(data.root), "layout": data.layout, "masks": masks}
+    measured = {"data": str(data.root), "layout": data.layout, "counting": data.counting}
+    return {"command": "eval vos", **made_by, **measured, "masks": masks}
 
 
 def _title(request: VosRequest, setup: Mapping[str, str]) -> str:
