@@ -130,8 +130,12 @@ class VosClip:
         return FrameMasks(objects, image.void, (height, width))
 
 
-def open_clip(frames: Path | None, annotations: Path, *, merged: bool = False) -> VosClip:
+def open_clip(frames: Path | None, annotations: Path, *, name: str | None = None, merged: bool = False) -> VosClip:
     """The clip with images in ``frames`` and masks in ``annotations``: label images, or folders of masks.
+
+    Args:
+        name: that of ``annotations`` by default.
+        merged: see :class:`VosClip`.
 
     Raises:
         FileNotFoundError: no mask belongs to an image.
@@ -153,7 +157,7 @@ def open_clip(frames: Path | None, annotations: Path, *, merged: bool = False) -
     if folders:
         placed = {name: pngs for name, pngs in placed.items() if pngs}
     labels, objects = ({}, placed) if folders else (placed[""], {})
-    return VosClip(annotations.name, frames, stems, labels, objects, merged)
+    return VosClip(name or annotations.name, frames, stems, labels, objects, merged)
 
 
 def unplaced(clip: VosClip, annotations: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sam2.eval.clips import VosClip, open_clip, unplaced
-from sam2.io.listed import natural_key
+from sam2.io.listed import images_in, natural_key
 
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
@@ -101,7 +101,8 @@ def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
     Args:
         root: holds ``JPEGImages/CLIP/*.jpg`` and ``Annotations/CLIP/*.png``, or ``Annotations/CLIP/OBJECT/*.png``;
             with ``480p`` in between, or names that go on, as in ``JPEGImages_24fps``. A folder that holds one such
-            folder will do.
+            folder will do; so will folders of single sequences, ``CLIP/JPEGImages/*.jpg`` and
+            ``CLIP/Annotations/*.png``, up to two levels down.
 
     Raises:
         FileNotFoundError: no such layout in ``root``, or no such list.
@@ -109,14 +110,10 @@ def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
             not there.
     """
     choice = choice or VosChoice()
-    home, images, masks = _find(Path(root))
-    there = {folder.name: folder for folder in _folders(masks)}
-    layout = _told(home, there) if choice.layout == "auto" else choice.layout
-    listed = read_sequences(_list_of(home, choice, layout))
-    if listed is None:
-        listed = (
-            list(there) if choice.partial else sorted({*there, *(f.name for f in _folders(images))}, key=natural_key)
-        )
+    home, sequences = _find(Path(root))
+    there = [name for name, (_, masks) in sequences.items() if masks.is_dir()]
+    layout = _told(home, [sequences[name][1] for name in there]) if choice.layout == "auto" else choice.layout
+    listed = read_sequences(_list_of(home, choice, layout)) or list(sequences)
     missing = [name for name in choice.clips or () if name not in there]
     if missing:
         raise ValueError(f"no clip {missing[0]!r} in {root}: there are {', '.join(there)}")
@@ -124,14 +121,14 @@ def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
     clips: list[VosClip] = []
     problems: list[str] = []
     for name in names:
-        problem = _problem(name, images, masks)
-        if problem is None:
-            clip = open_clip(images / name, masks / name, merged=LAYOUTS[layout].merged)
-            clips.append(clip)
-            strays = unplaced(clip, masks / name)
-            problem = f"{name}: no image for {len(strays)} masks, as {strays[0]}" if strays else None
-        if problem is not None:
-            problems.append(problem)
+        images, masks = sequences.get(name, (None, None))
+        if images is None or masks is None or not images.is_dir() or not masks.is_dir():
+            problems.append(f"{name}: no {'images' if name in there else 'annotations'}")
+            continue
+        clip = open_clip(images, masks, name=name, merged=LAYOUTS[layout].merged)
+        clips.append(clip)
+        if strays := unplaced(clip, masks):
+            problems.append(f"{name}: no image for {len(strays)} masks, as {strays[0]}")
     if not clips:
         raise FileNotFoundError(f"none of {len(names)} sequences is in {home}: {problems[0]}")
     if problems and not choice.partial:
@@ -177,27 +174,36 @@ def find_folder(root: Path, start: str) -> Path | None:
     return next((chosen / name for name in RESOLUTIONS if (chosen / name).is_dir()), chosen)
 
 
-def _find(root: Path) -> tuple[Path, Path, Path]:
-    """(folder, its images, its annotations)."""
+def _find(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]]]:
+    """The folder of a benchmark, and of each sequence its images and its annotations, one of which may be missing."""
     inner = _folders(root) if root.is_dir() else []
-    found = []
-    for folder in [root, *inner]:
+    found: dict[Path, tuple[Path, Path]] = {}
+    alone: dict[Path, tuple[Path, Path]] = {}
+    for folder in [root, *inner, *(deeper for outer in inner for deeper in _folders(outer))]:
         images, masks = find_folder(folder, IMAGES), find_folder(folder, ANNOTATIONS)
-        if images is not None and masks is not None:
-            found.append((folder, images, masks))
-            if folder == root:
-                break
+        if images is None or masks is None:
+            continue
+        if images_in(images):
+            alone[folder] = images, masks
+        elif _folders(masks) and folder in (root, *inner):
+            found[folder] = images, masks
+        if folder == root:
+            break
     if len(found) > 1:
-        raise ValueError(f"{root} holds several parts: name one of {', '.join(str(item[0]) for item in found)}")
-    if not found or not _folders(found[0][2]):
-        raise FileNotFoundError(
-            f"no clips in the layout of DAVIS in {root} (JPEGImages/480p, Annotations/480p, or without 480p)"
-        )
-    return found[0]
+        raise ValueError(f"{root} holds several parts: name one of {', '.join(map(str, found))}")
+    if found:
+        ((home, (images, masks)),) = found.items()
+        names = {folder.name for folder in (*_folders(masks), *_folders(images))}
+        return home, {name: (images / name, masks / name) for name in sorted(names, key=natural_key)}
+    if alone:
+        return root, {folder.resolve().name: pair for folder, pair in alone.items()}
+    raise FileNotFoundError(
+        f"no clips in the layout of DAVIS in {root} (JPEGImages/480p, Annotations/480p, or without 480p)"
+    )
 
 
-def _told(home: Path, there: Mapping[str, Path]) -> str:
-    if any(_folders(folder) for folder in list(there.values())[:3]):
+def _told(home: Path, masks: Sequence[Path]) -> str:
+    if any(_folders(folder) for folder in masks[:3]):
         return "sav"
     if _meta(home / META):
         return "youtube"
@@ -218,13 +224,6 @@ def _list_of(home: Path, choice: VosChoice, layout: str) -> Path | None:
     if found is None:
         raise FileNotFoundError(f"no list {choice.split!r}: neither a file, nor a name in {home / 'ImageSets'}")
     return found
-
-
-def _problem(name: str, images: Path, masks: Path) -> str | None:
-    for folder, what in ((masks, "annotations"), (images, "images")):
-        if not (folder / name).is_dir():
-            return f"{name}: no {what}"
-    return None
 
 
 def _categories(home: Path) -> tuple[dict[tuple[str, int], str] | None, frozenset[str] | None]:

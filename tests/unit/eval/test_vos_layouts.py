@@ -1,6 +1,7 @@
 """How video benchmarks lie on disk, and what is said of those that are not all there."""
 
 import json
+import shutil
 
 import pytest
 from vos_folders import square, write_clip, write_folders, write_frames, write_labels
@@ -172,3 +173,19 @@ def test_frames_are_in_natural_order(tmp_path):
             )
     (clip,) = opened(tmp_path).clips
     assert clip.stems == ("2", "9", "10")
+
+
+def test_a_folder_a_sequence(tmp_path):
+    """``CLIP/JPEGImages`` and ``CLIP/Annotations``, a level or two down, or the sequence alone."""
+    write_clip(tmp_path / "made", "", FRAMES, inner=".")
+    for name in ("b", "a"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        for part in ("JPEGImages", "Annotations"):
+            shutil.copytree(tmp_path / "made" / part, tmp_path / "videos" / name / part)
+    shutil.rmtree(tmp_path / "made")
+    for root in (tmp_path, tmp_path / "videos"):
+        clips = opened(root).clips
+        assert [clip.name for clip in clips] == ["a", "b"]
+        assert [clip.annotated for clip in clips] == [(0, 1, 2)] * 2
+    assert [clip.name for clip in opened(tmp_path / "videos" / "b").clips] == ["b"]
+    assert [clip.name for clip in opened(tmp_path, clips=["b"]).clips] == ["b"]
