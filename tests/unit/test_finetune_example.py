@@ -27,7 +27,8 @@ Cli = Callable[..., Any]
 def script(name: str) -> ModuleType:
     """A script of the example as a module."""
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
