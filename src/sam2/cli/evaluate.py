@@ -1,68 +1,60 @@
 """``sam2 eval``: scores of a model on data sets with known masks."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
 import typer
 
+from sam2.cli.eval.options import (
+    ClickFolder,
+    Clicks,
+    Clips,
+    Count,
+    DataSets,
+    Format,
+    FrameStep,
+    JsonPath,
+    Layout,
+    Limit,
+    Masks,
+    MinArea,
+    Oracle,
+    Part,
+    PartialClips,
+    PartialPictures,
+    Plots,
+    Postprocessing,
+    Predictions,
+    Protocol,
+    Resume,
+    Split,
+    VosFolder,
+    Workers,
+)
 from sam2.cli.options import Device, Dtype, Model
 
 if TYPE_CHECKING:  # imports torch
     from sam2.eval.layouts import Counting
-
-JsonPath = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, object by object.")]
-Plots = Annotated[Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the scores there.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work; GPUs take turns.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on behind what an earlier run with the same --json has finished.")
-]
 
 app = typer.Typer(name="eval", help="Measure a model on data sets with known masks.", no_args_is_help=True)
 
 
 @app.command()
 def clicks(
-    data: Annotated[
-        Path,
-        typer.Option(
-            "--data", metavar="FOLDER", help="Holds one folder per data set; with --format, any.", show_default=False
-        ),
-    ],
-    dataset: Annotated[
-        str, typer.Option("--dataset", metavar="LIST", help="Data sets, separated by commas.")
-    ] = "grabcut,berkeley,davis2016_part",
-    format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="FOLDER is training data: its format (coco, sav, ...), or auto."),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="Of training data, which part, or all.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Of training data, pictures that are measured at most.")
-    ] = None,
-    min_area: Annotated[
-        int, typer.Option("--min-area", min=1, help="Of training data, pixels of the smallest object.")
-    ] = 1,
+    data: ClickFolder,
+    dataset: DataSets = "grabcut,berkeley,davis2016_part",
+    format: Format = None,
+    split: Part = None,
+    limit: Limit = None,
+    min_area: MinArea = 1,
     model: Model = "nano",
     device: Device = None,
     dtype: Dtype = "auto",
-    protocol: Annotated[
-        str,
-        typer.Option(
-            "--protocol",
-            metavar="NAME",
-            help="sam: three masks for the first click; ritm: one, and no pixel is clicked on twice.",
-        ),
-    ] = "sam",
-    oracle: Annotated[
-        bool, typer.Option("--oracle", help="Of the three masks, take the one that is best by the truth.")
-    ] = False,
-    max_clicks: Annotated[int, typer.Option("--clicks", min=1, help="Clicks per object; 20 for NoC.")] = 5,
-    frame_step: Annotated[
-        int, typer.Option("--frame-step", min=1, help="Of clips, every how many frames are measured.")
-    ] = 10,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out pictures that cannot be read.")] = False,
+    protocol: Protocol = "sam",
+    oracle: Oracle = False,
+    max_clicks: Clicks = 5,
+    frame_step: FrameStep = 10,
+    partial: PartialPictures = False,
     workers: Workers = 1,
     resume: Resume = False,
     json_path: JsonPath = None,
@@ -73,6 +65,8 @@ def clicks(
     The first click is the point of the object furthest from its border; of its three masks the one with the best
     predicted IoU counts. Boxes are the tight ones of the true masks.
     """
+    if format is None and (split is not None or limit is not None or min_area != 1):
+        raise ValueError("--split, --limit and --min-area are of training data: say what it is with --format")
     names = tuple(name.strip() for name in dataset.split(",") if name.strip())
     if not names:
         raise ValueError("--dataset must name at least one data set")
@@ -107,51 +101,18 @@ def clicks(
 
 @app.command()
 def vos(
-    data: Annotated[
-        Path,
-        typer.Option("--data", metavar="FOLDER", help="Holds JPEGImages and Annotations.", show_default=False),
-    ],
+    data: VosFolder,
     model: Model = "nano",
     device: Device = None,
     dtype: Dtype = "auto",
-    clips: Annotated[
-        str | None, typer.Option("--clips", metavar="LIST", help="Clips, separated by commas; all by default.")
-    ] = None,
-    layout: Annotated[
-        str,
-        typer.Option(
-            "--layout",
-            metavar="NAME",
-            help="davis2016, davis2017, mose, sav, lvos or youtube; told by the files by default.",
-        ),
-    ] = "auto",
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="NAME", help="List of clips: a text file, or a name in ImageSets, as in val."),
-    ] = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Go on where clips, images or predictions are missing.")
-    ] = False,
-    counting: Annotated[
-        str | None,
-        typer.Option(
-            "--count",
-            metavar="RULE",
-            help="Frames that count: between (the first and the last annotated one), after_prompt or all; by layout.",
-        ),
-    ] = None,
-    postprocessing: Annotated[
-        bool,
-        typer.Option("--postprocessing/--no-postprocessing", help="Fill holes in masks; published scores are without."),
-    ] = True,
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", metavar="FOLDER", help="Score the masks that lie there, without a model."),
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", metavar="FOLDER", help="Write the masks of all frames, as the annotations lie."),
-    ] = None,
+    clips: Clips = None,
+    layout: Layout = "auto",
+    split: Split = None,
+    partial: PartialClips = False,
+    counting: Count = None,
+    postprocessing: Postprocessing = True,
+    predictions: Predictions = None,
+    masks: Masks = None,
     workers: Workers = 1,
     resume: Resume = False,
     json_path: JsonPath = None,

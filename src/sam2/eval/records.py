@@ -11,22 +11,22 @@ from sam2.eval.datasets import ClickExample
 
 
 class LabelledRecord(Protocol):
-    """A still (one frame) or a video, with masks, read when asked.
-
-    Attributes:
-        name: unique in its data set.
-        num_frames: 1 for stills.
-        labelled: indices of the frames that have masks, ascending.
-    """
+    """A still (one frame) or a video, with masks, read when asked."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Unique in its data set."""
+        ...
 
     @property
-    def num_frames(self) -> int: ...
+    def num_frames(self) -> int:
+        """1 for stills."""
+        ...
 
     @property
-    def labelled(self) -> tuple[int, ...]: ...
+    def labelled(self) -> tuple[int, ...]:
+        """Indices of the frames that have masks, ascending."""
+        ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Frame ``index`` as [h, w, 3] RGB."""

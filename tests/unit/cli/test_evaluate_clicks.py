@@ -117,6 +117,7 @@ def test_processes_share_the_pictures(measure: Callable[..., Any], pairs: Path) 
         (["--format", "vhs"], "format must be auto"),
         (["--format", "coco"], "pairs"),
         (["--resume"], "--resume needs --json"),
+        (["--limit", "3"], "of training data: say what it is with --format"),
     ],
 )
 def test_wrong_usage_is_said_in_one_line(cli: Cli, pairs: Path, options: list[str], message: str) -> None:

@@ -8,13 +8,19 @@ class Marked(Protocol):
     """An object, a clip or a data set with its scores."""
 
     @property
-    def j(self) -> float: ...
+    def j(self) -> float:
+        """Mean J."""
+        ...
 
     @property
-    def f(self) -> float: ...
+    def f(self) -> float:
+        """Mean F."""
+        ...
 
     @property
-    def j_and_f(self) -> float: ...
+    def j_and_f(self) -> float:
+        """The mean of J and F."""
+        ...
 
 
 def row(cells: Sequence[str]) -> str:
