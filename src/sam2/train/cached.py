@@ -59,21 +59,25 @@ class Numbered:
 
     @property
     def name(self) -> str:
-        """As of the record, like all that follows."""
+        """As of the record."""
         return self.record.name
 
     @property
     def num_frames(self) -> int:
+        """As of the record."""
         return self.record.num_frames
 
     @property
     def labelled(self) -> tuple[int, ...]:
+        """As of the record."""
         return self.record.labelled
 
     def image(self, index: int) -> NDArray[np.uint8]:
+        """As of the record."""
         return self.record.image(index)
 
     def masks(self, index: int) -> Mapping[int, NDArray[np.bool_]]:
+        """As of the record."""
         return self.record.masks(index)
 
 
