@@ -56,15 +56,10 @@ def _plot_curves(axis: Axes, run: Path) -> None:
     steps = [entry["step"] for entry in entries]
     for (key, name), colour in zip(CURVES.items(), COLOURS, strict=True):
         values = [entry[key] for entry in entries]
-        axis.plot(steps, values, color=colour, marker="o", markersize=4)
-        axis.annotate(
-            f"{name}: {values[0]:.2f} to {values[-1]:.2f}",
-            (steps[-1], values[-1]),
-            textcoords="offset points",
-            xytext=(0, 6),
-            ha="right",
-            color=colour,
-        )
+        label = f"{name}: {values[0]:.2f} to {values[-1]:.2f}"
+        axis.plot(steps, values, color=colour, marker="o", markersize=4, label=label)
+    axis.set_ylim(top=1)
+    axis.legend(loc="lower right")
     axis.set_xlabel("step")
     axis.set_ylabel("mean IoU on pictures it does not learn from")
     axis.grid(alpha=0.25)
