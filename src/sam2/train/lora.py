@@ -148,11 +148,11 @@ def lora_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
             yield f"{name}.parametrizations.weight.0.{part}", parameter
 
 
-def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Module, LowRank]]:
+def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Linear | nn.Conv2d, LowRank]]:
     """Layers that have an adapter: name, layer, adapter."""
     for name, layer in model.named_modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            adapter = layer.parametrizations["weight"][0]  # type: ignore[index]
+        if isinstance(layer, (nn.Linear, nn.Conv2d)) and parametrize.is_parametrized(layer, "weight"):
+            adapter = layer.get_submodule("parametrizations.weight.0")
             if isinstance(adapter, LowRank):
                 yield name, layer, adapter
 
