@@ -1,5 +1,7 @@
 """Augmentation: the geometry of views, and colours that change together."""
 
+import math
+
 import numpy as np
 import painted
 import pytest
@@ -91,7 +93,9 @@ def test_images_and_masks_go_the_same_way(seed, side, crop, height, width):
 
     seen = view.image(frame.image, side), frame.seen_mask(0, view, side)
 
-    assert painted.misplaced(*seen, 0) < 0.002
+    # Masks go by the nearest pixel of the record and colours are blended: they differ by a pixel of it, enlarged.
+    rim = 2 + math.ceil(1.5 * 2 * side / min(height, width))
+    assert painted.misplaced(*seen, 0, rim=rim) < 0.002
 
 
 @given(seed=SEEDS, height=st.integers(1, 300), width=st.integers(1, 300))
