@@ -4,7 +4,9 @@ The file is demuxed once on opening, without decoding: times of its packets say 
 order they are shown (B-frames are stored out of it, and their distances may vary), and where decoding can start.
 """
 
+import gc
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,6 +25,11 @@ from sam2.io.video_reader import VideoReader, to_rgb
 
 REVERSE_BYTES = 96 * 2**20
 """Memory for the frames that reading backwards decodes at a time."""
+
+if hasattr(os, "register_at_fork"):
+    # Videos that this process is done with but has not collected yet must not be collected in a forked one, as the
+    # workers of a DataLoader are: closing them waits for threads of their decoders, which exist here alone.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 class VideoFile(FrameSource):

@@ -1,11 +1,13 @@
 """Every layout of training data gives the masks that are in it, is told by its content, and names what is wrong."""
 
 import dataclasses
+import gc
 import json
 import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from made_sets import MadeSet
 
+from sam2.io.video_file import VideoFile
 from sam2.train.data.sources import READERS, BadSampleError, ClipRecord, Records, SourceConfig, open_records
 
 EXACT = ("coco", "sa1b", "cvat", "label-studio")
@@ -459,6 +462,30 @@ def test_videos_that_are_open_are_read_by_other_processes(tmp_path: Path) -> Non
     with ProcessPoolExecutor(2, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
         assert list(pool.map(partial(mean_of, tmp_path), places * 2, timeout=60)) == expected * 2
         assert [mean_of(tmp_path, place) for place in places] == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_videos_that_are_garbage_are_not_collected_by_other_processes(tmp_path: Path) -> None:
+    """Closing one would wait for threads of its decoder, which a forked process does not have."""
+    made.sav(tmp_path, name="a", frames=21)
+    gc.disable()
+    try:
+        for _ in range(4):
+            ring: list[object] = [VideoFile(tmp_path / "a.mp4")]
+            assert ring[0][3].any()  # type: ignore[index]
+            ring.append(ring)
+            del ring
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+            collected = pool.submit(gc.collect)
+            try:
+                collected.result(timeout=30)
+            except NotInTime:
+                for process in pool._processes.values():
+                    process.kill()
+                pytest.fail("the child waits for ever")
+    finally:
+        gc.enable()
 
 
 def mean_of(folder: Path, place: tuple[int, int]) -> float:
