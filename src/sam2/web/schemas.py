@@ -170,7 +170,7 @@ class ProjectState(Schema):
 
 
 class ProjectSummary(Schema):
-    """A line in the list of projects. ``changed`` is in seconds since 1970; ``missing`` says that the source is gone."""
+    """A line in the list of projects. ``changed``: seconds since 1970; ``missing``: the source is gone."""
 
     name: Name
     title: str
