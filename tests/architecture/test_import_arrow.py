@@ -1,4 +1,4 @@
-"""Who may import whom: ``modeling <- tracking <- facades <- {eval, export, web} <- cli``; utils, io, interop: leaves."""
+"""Who may import whom: ``modeling <- tracking <- facades <- {eval, export, web} <- cli``; the rest are leaves."""
 
 import ast
 from collections.abc import Iterator
