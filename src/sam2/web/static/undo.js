@@ -68,16 +68,16 @@ export class UndoStack {
   /** @param {"undo" | "redo"} way @returns {Promise<Step | null>} */
   #move(way) {
     const move = async () => {
-      const [from, to] = way === "undo" ? [this.past, this.future] : [this.future, this.past];
-      const step = from.at(-1);
+      /** @type {["past", "future"] | ["future", "past"]} */
+      const [from, to] = way === "undo" ? ["past", "future"] : ["future", "past"];
+      const step = this[from].at(-1);
       if (!step) return null;
       await step[way]();
-      // the stacks may have changed meanwhile: a click during an undo forgets the future
-      if (from.at(-1) === step && (from === this.past || from === this.future)) {
-        from.pop();
-        to.push(step);
-        this.tell();
-      }
+      const place = this[from].lastIndexOf(step);
+      if (place < 0) return step; // all was forgotten meanwhile
+      this[from].splice(place, 1);
+      if (place === this[from].length) this[to].push(step); // a click during an undo forgets the future
+      this.tell();
       return step;
     };
     const done = this.line.then(move);
