@@ -13,7 +13,7 @@ const known = new WeakMap();
 
 /** The runs that COCO's string holds. @param {string} text @returns {Float64Array} */
 export function stringToRuns(text) {
-  const runs = [];
+  const runs = /** @type {number[]} */ ([]);
   for (let at = 0; at < text.length; ) {
     let [value, unit, more] = [0, 1, true];
     while (more) {
@@ -71,7 +71,7 @@ export function decode(rle) {
 
 /** The mask of bytes that are column by column. @param {Uint8Array} bits @param {[number, number]} size @returns {Rle} */
 export function encode(bits, size) {
-  const runs = [];
+  const runs = /** @type {number[]} */ ([]);
   let [start, value] = [0, 0];
   while (start < bits.length) {
     const end = bits.indexOf(1 - value, start);
