@@ -44,7 +44,7 @@ export function startTools(host, scene) {
 
   /** The place of the point under a spot in the list, -1 if there is none. @param {Spot} spot */
   const pointAt = (spot) =>
-    edits.prompts(scene.frame()).points.findLastIndex((point) => {
+    edits.prompts(scene.frame()).points.findIndex((point) => {
       const { x, y } = view.toStage(point);
       return Math.hypot(x - spot.x, y - spot.y) <= REACH[kind];
     });
