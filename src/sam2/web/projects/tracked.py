@@ -1,8 +1,8 @@
 """The masks that tracking found: a file of lines that only grows, and a small index of it in memory.
 
 A line is ``{"n": 7, "frame": 12, "objects": [{"id": 1, "counts": ..., "area": ..., "box": ..., "iou": ...,
-"score": ...}]}``: masks as COCO's compressed runs of the video's size. ``n`` counts the lines that were ever written. Of
-an object on a frame the last line holds. A line that a crash cut off does not count.
+"score": ...}]}``: masks as COCO's compressed runs of the video's size. ``n`` counts the lines that were ever written.
+Of an object on a frame the last line holds. A line that a crash cut off does not count.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,10 @@ class TrackedLog:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # half built, or the interpreter is going
+            self.close()
 
     # ------------------------------------------------------------------ the file
 

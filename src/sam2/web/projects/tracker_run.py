@@ -170,7 +170,7 @@ def _advance(
 def _masks(tracker: Tracker, result: FrameResult) -> list[TrackedMask]:
     """The masks of a frame that tracking found, at the size of the video."""
     found: list[TrackedMask] = []
-    scores, ious = result.object_scores.tolist(), result.ious.tolist()
+    scores = result.object_scores.tolist()
     for row, object_id in enumerate(result.obj_ids):
         track = tracker.session.tracks.get(object_id)
         if scores[row] == NO_OBJ_SCORE or (track is not None and result.frame_idx in track.bank.prompted):
