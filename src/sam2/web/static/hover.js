@@ -28,11 +28,11 @@ export class Hover {
     this.timer = window.setTimeout(() => void this.#next(), REST);
   }
 
-  /** The mouse is elsewhere, or the hand is busy. */
-  off() {
+  /** The mouse is elsewhere, or the hand is busy. @param {boolean} [keep] what is seen, until the answer to a click */
+  off(keep = false) {
     clearTimeout(this.timer);
     this.wish = null;
-    if (!this.mask) return;
+    if (!this.mask || keep) return;
     this.mask = null;
     this.changed();
   }

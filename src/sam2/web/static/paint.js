@@ -60,10 +60,12 @@ export function preview(context, view, mask, { colour, phase }) {
   const shape = shapeOf(mask, colour);
   if (!shape.bitmap) return;
   context.globalAlpha = 0.28;
+  context.imageSmoothingEnabled = view.scale < PIXELS;
   context.drawImage(shape.bitmap, shape.x, shape.y, shape.width, shape.height);
   context.globalAlpha = 1;
   context.lineDashOffset = -phase / view.scale;
-  line(context, view, shape.smooth, { colour: "#ffffff", width: 1.5, halo: DARK, dash: [5, 4] });
+  const path = view.scale < PIXELS ? shape.smooth : shape.exact;
+  line(context, view, path, { colour: "#ffffff", width: 1.5, halo: DARK, dash: [5, 4] });
   context.lineDashOffset = 0;
 }
 

@@ -93,7 +93,7 @@ export function startStage(host, store, api, undo, say) {
     if (hand.ring) paint.ring(context, view, hand.ring, store.get().brushSize);
     if (hand.cross) paint.crosshair(context, view, hand.cross);
     if ((hover.mask || edits.busy) && !calm.matches) draw();
-    host.toggleAttribute("aria-busy", edits.busy);
+    host.setAttribute("aria-busy", String(edits.busy));
   };
 
   /** @param {Picture} picture */
@@ -174,7 +174,7 @@ export function startStage(host, store, api, undo, say) {
   store.on(["frame"], go);
   store.on(["frameState", "masksByFrame", "project", "objectId"], () => {
     const { project, frame, frameState } = store.get();
-    if (project?.kind === "images" && frameState?.frame === frame && shown?.frame !== frame) pictures?.again(frame);
+    if (project?.kind === "images" && frameState?.frame === frame && shown?.frame !== frame) pictures?.show(frame, false);
     if (edits.busy && !waiting) changed = performance.now();
     describe();
     draw(true);

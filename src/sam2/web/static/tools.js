@@ -67,10 +67,12 @@ export function startTools(host, scene) {
 
   /** @param {Spot} at in pixels of the picture @param {0 | 1} label */
   const addPoint = ({ x, y }, label) =>
-    edits.change(label ? "Point added" : "Negative point added", scene.frame(), (before) => ({
-      ...before,
-      points: [...before.points, { x, y, label }],
-    }));
+    edits
+      .change(label ? "Point added" : "Negative point added", scene.frame(), (before) => ({
+        ...before,
+        points: [...before.points, { x, y, label }],
+      }))
+      .finally(() => hover.off());
 
   /** Select the object under a spot; the one above the selected one if there are several. @param {Spot} at */
   const selectAt = (at) => {
@@ -86,9 +88,10 @@ export function startTools(host, scene) {
   /** @param {PointerEvent} event @param {Spot} spot */
   const click = (event, spot) => {
     const at = view.toPicture(spot);
+    const index = pointAt(spot);
+    if (index >= 0 || remove) hover.off();
     if (!inside(at, view.picture)) return;
     if (tool() === "select" || event.ctrlKey || event.metaKey || event.shiftKey) return selectAt(at);
-    const index = pointAt(spot);
     if (index >= 0) {
       return void edits.change("Point removed", scene.frame(), (before) => ({
         ...before,
@@ -126,7 +129,7 @@ export function startTools(host, scene) {
     hand.cross = null;
     fingers.set(event.pointerId, spot);
     host.setPointerCapture(event.pointerId);
-    hover.off();
+    hover.off(event.button === 0);
     if (fingers.size === 2) startPinch();
     if (fingers.size > 1 || gesture) return scene.draw(true);
     [from, last, pointer] = [spot, spot, spot];
@@ -174,6 +177,7 @@ export function startTools(host, scene) {
       for (const part of event.getCoalescedEvents?.() ?? []) hand.stroke?.to(view.toPicture(spotOf(part)), radius());
       hand.stroke?.to(view.toPicture(spot), radius());
     } else if (gesture === "press" && Math.hypot(spot.x - from.x, spot.y - from.y) > SLOP[kind]) {
+      hover.off();
       if (grip >= 0) gesture = "move";
       else if (tool() !== "select" && !remove) gesture = "box";
     } else if (!gesture) preview(event);
@@ -199,7 +203,7 @@ export function startTools(host, scene) {
     if (fingers.size) return;
     const spot = spotOf(event);
     const [done, { box, moved, stroke }] = [gesture, hand];
-    cancel();
+    cancel(done === "press");
     if (event.type === "pointercancel") return;
     if (done === "press") click(event, spot);
     else if (done === "box" && box && box[2] - box[0] >= 1 && box[3] - box[1] >= 1) {
@@ -219,11 +223,11 @@ export function startTools(host, scene) {
     scene.draw(true);
   };
 
-  /** Give up what the hand is doing. */
-  const cancel = () => {
+  /** Give up what the hand is doing. @param {boolean} [keep] what the mouse hovers over */
+  const cancel = (keep) => {
     gesture = null;
     [hand.box, hand.moved, hand.stroke] = [null, null, null];
-    hover.off();
+    hover.off(keep);
     look();
     scene.draw(true);
   };
