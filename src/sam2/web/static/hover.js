@@ -8,6 +8,11 @@ const REST = 40; // ms
  */
 
 export class Hover {
+  /** @type {Rle | null} */ mask = null;
+  /** @type {Wish | null} */ wish = null;
+  asking = false;
+  timer = 0;
+
   /**
    * @param {(wish: Wish) => Promise<Rle | null>} ask
    * @param {() => void} changed
@@ -15,10 +20,6 @@ export class Hover {
   constructor(ask, changed) {
     this.ask = ask;
     this.changed = changed;
-    /** @type {Rle | null} */ this.mask = null;
-    /** @type {Wish | null} */ this.wish = null;
-    this.asking = false;
-    this.timer = 0;
   }
 
   /** The mouse is at a spot. @param {Wish} wish */

@@ -10,6 +10,13 @@ const [KEEP_SHARP, KEEP_STRIP] = [6, 3000]; // small ones are kept compressed: t
 const [AHEAD, AT_ONCE] = [48, 2];
 
 export class Pictures {
+  frame = -1;
+  direction = 1;
+  busy = 0;
+  timer = 0;
+  /** @type {Map<number, Promise<ImageBitmap>>} */ sharp = new Map();
+  /** @type {Map<number, Promise<Blob>>} */ strips = new Map();
+
   /**
    * @param {(frame: number, size?: number) => string} address of a frame's picture
    * @param {{frames: number, video: boolean}} source
@@ -17,10 +24,10 @@ export class Pictures {
    * @param {(error: unknown) => void} failed
    */
   constructor(address, source, arrived, failed) {
-    [this.address, this.source, this.arrived, this.failed] = [address, source, arrived, failed];
-    [this.frame, this.direction, this.busy, this.timer] = [-1, 1, 0, 0];
-    /** @type {Map<number, Promise<ImageBitmap>>} */ this.sharp = new Map();
-    /** @type {Map<number, Promise<Blob>>} */ this.strips = new Map();
+    this.address = address;
+    this.source = source;
+    this.arrived = arrived;
+    this.failed = failed;
   }
 
   /** Show a frame as soon as may be. @param {number} frame @param {boolean} hurry whether more will follow at once */

@@ -9,12 +9,10 @@
 const LIMIT = 300;
 
 export class UndoStack {
-  constructor() {
-    /** @type {Step[]} */ this.past = [];
-    /** @type {Step[]} */ this.future = [];
-    /** @type {Set<(state: UndoState) => void>} */ this.listeners = new Set();
-    /** @type {Promise<unknown>} */ this.line = Promise.resolve();
-  }
+  /** @type {Step[]} */ past = [];
+  /** @type {Step[]} */ future = [];
+  /** @type {Set<(state: UndoState) => void>} */ listeners = new Set();
+  /** @type {Promise<unknown>} */ line = Promise.resolve();
 
   /** Note a step that has been done. What was taken back before is forgotten. @param {Step} step */
   push(step) {

@@ -9,14 +9,12 @@ const MARGIN = 12;
 const MOST = 40; // CSS pixels that a pixel of the picture may have
 
 export class View {
-  constructor() {
-    /** @type {Size} */ this.stage = { width: 1, height: 1 };
-    /** @type {Size} */ this.picture = { width: 1, height: 1 };
-    this.scale = 1;
-    this.x = 0;
-    this.y = 0;
-    this.fitted = true;
-  }
+  /** @type {Size} */ stage = { width: 1, height: 1 };
+  /** @type {Size} */ picture = { width: 1, height: 1 };
+  scale = 1;
+  x = 0;
+  y = 0;
+  fitted = true;
 
   /** The scale at which the whole picture is seen. */
   get least() {
