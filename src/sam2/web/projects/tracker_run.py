@@ -1,7 +1,8 @@
 """One run of tracking: which frames and objects, and going through them a frame at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam2.interop.rle import encode_mask, mask_area, mask_edges
+from sam2.io.source import FrameSource
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from sam2.tracking.results import FrameResult
 from sam2.tracking.stepping import Work, advance
@@ -110,7 +112,8 @@ def go(tracker: Tracker, way: Way, *, cancelled: Callable[[], bool]) -> Iterator
     The state of the tracker is saved now and then. Frames that cannot be decoded end it.
 
     Raises:
-        ValueError, OSError: a frame cannot be decoded, or the state cannot be saved.
+        StudioError: a frame cannot be decoded.
+        OSError: the state cannot be saved.
     """
     runner, session = tracker.runner, tracker.session
     runner.run(session.commit, priority=Priority.TRACK)
@@ -128,8 +131,7 @@ def go(tracker: Tracker, way: Way, *, cancelled: Callable[[], bool]) -> Iterator
                         lambda frame=frame, reverse=reverse: tracker.remember(frame, way.object_ids, reverse=reverse),
                         priority=Priority.TRACK,
                     )
-        reader = tracker.frames.read(frames.start, frames.stop, frames.step)
-        try:
+        with closing(_read(tracker.frames, frames)) as reader:
             for frame, image in reader:
                 object_ids = _turn(tracker, way, frame, reverse=both and reverse)
                 result = runner.run(
@@ -142,8 +144,32 @@ def go(tracker: Tracker, way: Way, *, cancelled: Callable[[], bool]) -> Iterator
                 if cancelled():
                     return
                 saving.now_and_then()
-        finally:
-            reader.close()
+
+
+def _read(source: FrameSource, frames: range) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
+    """The frames of the video, as far as they can be decoded.
+
+    Raises:
+        StudioError: the first frame that cannot be decoded.
+    """
+    wanted = iter(frames)
+    frame = next(wanted, None)
+    with closing(source.read(frames.start, frames.stop, frames.step)) as reader:
+        while frame is not None:
+            try:
+                found = next(reader, None)
+            except (ValueError, OSError) as error:
+                raise _undecodable(frame) from error
+            if found is None:
+                raise _undecodable(frame)
+            yield found
+            frame = next(wanted, None)
+
+
+def _undecodable(frame: int) -> StudioError:
+    return StudioError(
+        422, f"frame {frame} of the video cannot be decoded (damaged, or cut short); the masks tracked so far are kept"
+    )
 
 
 def _turn(tracker: Tracker, way: Way, frame: int, *, reverse: bool) -> list[int]:
