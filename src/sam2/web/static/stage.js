@@ -99,7 +99,8 @@ export function startStage(host, store, api, undo, say) {
   /** @param {Picture} picture */
   const arrived = (picture) => {
     const { frame } = store.get();
-    if (picture.frame !== frame && shown?.frame === frame) return; // a straggler
+    const off = Math.abs(picture.frame - frame);
+    if (shown && off && Math.abs(shown.frame - frame) <= off) return; // a straggler
     if (shown?.frame === picture.frame && shown.sharp && !picture.sharp) return;
     const size = sizeOf(picture);
     if (!size) return; // comes again when the frame's state does
@@ -166,12 +167,18 @@ export function startStage(host, store, api, undo, say) {
     const states = await api.masks(project, span.start, span.stop).catch(() => []);
     if (store.get().project?.name !== project) return;
     const masksByFrame = new Map(store.get().masksByFrame);
-    for (const state of states) if (!masksByFrame.has(state.frame)) masksByFrame.set(state.frame, state);
+    for (const state of states) if (!edits.busy || !masksByFrame.has(state.frame)) masksByFrame.set(state.frame, state);
     store.set({ masksByFrame });
   };
 
   store.on(["project"], open);
   store.on(["frame"], go);
+  store.on(["job"], () => {
+    const { project, frame, job } = store.get();
+    if (project?.kind !== "video" || job?.state === "running") return;
+    fetched = { project: "", start: 0, stop: 0 }; // events tell of the newest frames only
+    void ahead(project.name, frame, project.num_frames);
+  });
   store.on(["frameState", "masksByFrame", "project", "objectId"], () => {
     const { project, frame, frameState } = store.get();
     if (project?.kind === "images" && frameState?.frame === frame && shown?.frame !== frame) pictures?.show(frame, false);
