@@ -37,7 +37,8 @@ class Job:
 
     def __init__(self, project: str, kind: Kind, *, total: int, publish: Publish) -> None:
         self.id = secrets.token_urlsafe(9)
-        self.project, self.kind = project, kind
+        self.project = project
+        self.kind: Kind = kind
         self.message = ""
         self.url: str | None = None
         self._state: Literal["running", "paused", "done", "failed"] = "running"
