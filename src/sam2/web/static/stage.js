@@ -5,8 +5,9 @@
  * @typedef {import("./pictures.js").Picture} Picture
  * @typedef {import("./types").Store} Store
  * @typedef {typeof import("./api.js").api} Api
- * @typedef {{box: [number, number, number, number] | null, ring: Spot | null, cross: Spot | null, ghost: import("./types").Point | null,
- *   moved: {index: number, spot: Spot} | null, stroke: import("./brush.js").Stroke | null}} Hand what it is doing
+ * @typedef {{box: [number, number, number, number] | null, ring: Spot | null, cross: Spot | null,
+ *   ghost: import("./types").Point | null, moved: {index: number, spot: Spot} | null,
+ *   stroke: import("./brush.js").Stroke | null}} Hand what it is doing
  * @typedef {import("./view.js").Spot} Spot
  */
 
@@ -209,7 +210,8 @@ export class Stage {
   /** Masks, objects or the selection changed. */
   #known() {
     const { project, frame, frameState } = this.store.get();
-    if (project?.kind === "images" && frameState?.frame === frame && this.frame !== frame) this.pictures?.show(frame, false);
+    const told = project?.kind === "images" && frameState?.frame === frame && this.frame !== frame;
+    if (told) this.pictures?.show(frame, false);
     if (this.edits.busy && !this.waiting) this.asked = performance.now();
     this.#describe();
     this.draw(true);
