@@ -1,0 +1,140 @@
+"""A set of photos: each is a frame, with objects of its own."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2.image import EncodedImages, encode
+from sam2.interop.annotations import AnnotatedImage, ObjectAnnotation
+from sam2.interop.pictures import picture_size
+from sam2.io.images import read_image
+from sam2.io.listed import images_in
+from sam2.web.engine.prompts import answer, as_rle, frame_object, preview
+from sam2.web.errors import StudioError
+from sam2.web.projects.project import Context, Project
+from sam2.web.projects.store import ProjectStore
+from sam2.web.schemas import FrameObject, Preview, Prompts
+
+DECODED = 3
+"""Photos that are kept decoded: the one that is shown, and those beside it."""
+
+
+class ImageProject(Project):
+    """Photos of a folder, or a single one.
+
+    Frames are told by the names of their files: photos that are added to the folder later come last, and what was said
+    of one that is gone stays.
+
+    Args:
+        store: the project's folder.
+        source: a folder of photos, or one photo.
+        context: parts of the studio.
+    """
+
+    kind = "images"
+
+    def __init__(self, store: ProjectStore, source: Path, context: Context) -> None:
+        super().__init__(store, source, context)
+        names = join_names(store.record.names, photo_names(source))
+        if names != store.record.names:
+            store.replace(names=names, num_frames=len(names))
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.store.record.names)
+
+    def path(self, index: int) -> Path:
+        """The file of a photo."""
+        self.check_frame(index)
+        return self.source / self.store.record.names[index] if self.source.is_dir() else self.source
+
+    def frame_name(self, index: int) -> str:
+        return self.store.record.names[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        found = self._sizes.get(index)
+        if found is None:
+            found = self._sizes[index] = self._read(index, lambda path: picture_size(path))
+        return found
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        self.check_frame(index)
+        with self.lock:
+            found = self._decoded.get(index)
+        if found is None:
+            found = self._read(index, lambda path: read_image(path))
+            with self.lock:
+                self._decoded[index] = found
+                while len(self._decoded) > DECODED:
+                    self._decoded.popitem(last=False)
+        return found
+
+    def encoded(self, index: int) -> EncodedImages:
+        features, key = self.context.features, (self.name, index)
+        image = None if key in features else self.picture(index)  # decoding is not the runner's affair
+
+        def make() -> EncodedImages:
+            runner = self.context.runner
+            return encode(runner.model, [self.picture(index) if image is None else image], runner.transforms)
+
+        return features.get(key, make)
+
+    def prefetch(self, index: int) -> None:
+        if (self.name, index) in self.context.features:
+            return
+        image, runner = self.picture(index), self.context.runner
+        self.context.features.prefetch((self.name, index), lambda: encode(runner.model, [image], runner.transforms))
+
+    def annotated(self, *, only_done: bool = False) -> Iterator[AnnotatedImage]:
+        for index in sorted(self.store.marked):
+            if only_done and self.store.record.statuses.get(index) != "done":
+                continue
+            known = self.objects
+            items = [item for number, item in sorted(self.store.objects_on(index).items()) if number in known]
+            found = tuple(_annotation(item, known[item.object_id].label) for item in items if item.area)
+            if not found:
+                continue
+            mask = next(item.mask for item in items if item.mask is not None)  # the photo itself may be gone by now
+            yield AnnotatedImage(self.frame_name(index), mask.size[1], mask.size[0], found)
+
+    def _answer(self, index: int, object_id: int, prompts: Prompts) -> FrameObject:
+        mask, score = answer(prompts, self.encoded(index), self.context.runner)
+        return frame_object(object_id, mask, prompts=prompts, score=score, source="prompts")
+
+    def _preview(self, index: int, object_id: int | None, prompts: Prompts) -> Preview:
+        return preview(prompts, self.encoded(index), self.context.runner)
+
+    def _read(self, index: int, read):  # type: ignore[no-untyped-def]
+        path = self.path(index)
+        try:
+            return read(path)
+        except FileNotFoundError:
+            raise StudioError(404, f"photo {self.frame_name(index)} is gone from its folder") from None
+        except (ValueError, OSError, MemoryError):
+            raise StudioError(415, f"photo {self.frame_name(index)} is damaged or no picture") from None
+
+
+def photo_names(source: Path) -> list[str]:
+    """Names of the photos of a folder in natural order, or of the one photo; nothing if the source is gone."""
+    if source.is_dir():
+        return [path.name for path in images_in(source)]
+    return [source.name] if source.exists() else []
+
+
+def join_names(former: Sequence[str], present: Sequence[str]) -> list[str]:
+    """``former`` names keep their numbers, new ones come last."""
+    known = set(former)
+    return [*former, *(name for name in present if name not in known)]
+
+
+def _annotation(item: FrameObject, label: str) -> ObjectAnnotation:
+    assert item.mask is not None  # it has an area
+    drawn = item.prompts is not None and item.prompts.mask is not None and item.source == "prompts"
+    rle = as_rle(item.mask)
+    score = None if drawn else item.score
+    return ObjectAnnotation.from_rle({"size": rle["size"], "counts": rle["counts"]}, label=label, score=score)  # type: ignore[typeddict-item]
