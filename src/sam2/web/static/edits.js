@@ -116,6 +116,11 @@ export class Edits {
     }
   }
 
+  /** A new object, selected. @returns {Promise<number | null>} its number */
+  create() {
+    return this.#make(this.store.get().frame);
+  }
+
   /** @param {number} frame @returns {Promise<number | null>} */
   async #make(frame) {
     const { project } = this.store.get();

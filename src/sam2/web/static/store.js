@@ -16,6 +16,7 @@ let state = {
   playing: false,
   hover: true,
   opacity: 0.45,
+  filter: "all",
   job: null,
   masksByFrame: new Map(),
 };

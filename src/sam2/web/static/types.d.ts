@@ -57,7 +57,7 @@ export interface ServerState {
 export interface State {
   project: ProjectState | null; frame: number; frameState: FrameState | null; objectId: number | null;
   tool: Tool; brushSize: number; negative: boolean; playing: boolean; hover: boolean; opacity: number;
-  job: JobState | null; masksByFrame: Map<number, FrameState>;
+  filter: Status | "all"; job: JobState | null; masksByFrame: Map<number, FrameState>;
 }
 export interface Store {
   get(): State;
