@@ -10,8 +10,9 @@ import sam2
 STATIC = Path(sam2.__file__).parent / "web" / "static"
 CODE = sorted(path for path in STATIC.rglob("*") if path.suffix in {".js", ".ts", ".html", ".css"})
 MAX_LINES = 400
-MAX_LINES_IN_ALL = 2300
-"""About 2,000: blank lines and what documents types are counted, too."""
+MAX_CODE = 2300
+"""About 2,000 lines of code; what only documents, and what is blank, is not counted."""
+NO_CODE = re.compile(r"\s*($|/\*|\*|//|<!--)")
 NAMESPACES = ("http://www.w3.org/",)
 
 
@@ -19,21 +20,25 @@ def _id(path: Path) -> str:
     return path.relative_to(STATIC).as_posix()
 
 
-def test_the_page_is_small() -> None:
-    lines = {_id(path): len(path.read_text("utf-8").splitlines()) for path in CODE}
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
 
-    assert sum(lines.values()) <= MAX_LINES_IN_ALL, lines
+
+def test_the_page_is_small() -> None:
+    lines = {_id(path): sum(not NO_CODE.match(line) for line in _lines(path)) for path in CODE}
+
+    assert sum(lines.values()) <= MAX_CODE, lines
 
 
 @pytest.mark.parametrize("path", CODE, ids=_id)
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+    assert len(_lines(path)) <= MAX_LINES
 
 
 @pytest.mark.parametrize("path", CODE, ids=_id)
 def test_no_line_is_packed(path: Path) -> None:
     """Few lines are worth nothing if they are long."""
-    long = [line for line in path.read_text("utf-8").splitlines() if len(line) > 125]
+    long = [line for line in _lines(path) if len(line) > 125]
 
     assert not long
 

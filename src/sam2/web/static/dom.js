@@ -23,12 +23,11 @@ export function get(id) {
   return /** @type {E} */ (document.getElementById(id));
 }
 
-/** @param {string} name @returns {SVGSVGElement} */
+/** @param {string} name of a symbol in icons.svg @returns {Element} */
 export function icon(name) {
-  const [svg, use] = ["svg", "use"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-  use.setAttribute("href", `/static/icons.svg#${name}`);
-  svg.append(use);
-  return /** @type {SVGSVGElement} */ (svg);
+  const svg = /** @type {Element} */ (/** @type {Element} */ (document.querySelector("svg")).cloneNode(true));
+  svg.firstElementChild?.setAttribute("href", `/static/icons.svg#${name}`);
+  return svg;
 }
 
 /** Show a line for a while. @param {string} text @param {"info" | "error"} [kind] */
