@@ -7,7 +7,7 @@ import pytest
 
 from sam2.web.errors import StudioError
 from sam2.web.jobs import Job, Jobs
-from sam2.web.schemas import JobState
+from sam2.web.schemas import JobState, Schema
 
 WAIT = 10.0
 
@@ -19,8 +19,9 @@ class Told:
         self.states: list[JobState] = []
         self.ended = threading.Event()
 
-    def __call__(self, project: str, event: str, data: JobState) -> None:
+    def __call__(self, project: str, event: str, data: Schema) -> None:
         assert (project, event) == ("clip", "job")
+        assert isinstance(data, JobState)
         self.states.append(data)
         if data.state != "running":
             self.ended.set()
@@ -58,7 +59,8 @@ def test_a_job_is_told_from_start_to_end(jobs: Jobs, told: Told) -> None:
     last = told.states[-1]
     assert (last.state, last.done, last.frame, last.message, last.url) == ("done", 3, 7, "three frames", "/v1/x")
     assert {state.id for state in told.states} == {started.id}
-    assert jobs.state("clip") == last and not jobs.running("clip")
+    assert jobs.state("clip") == last
+    assert not jobs.running("clip")
 
 
 def test_one_job_a_project(jobs: Jobs) -> None:
@@ -127,7 +129,8 @@ def test_a_bug_is_logged_and_named(jobs: Jobs, told: Told, caplog: pytest.LogCap
     jobs.start("clip", "track", work)
     assert told.ended.wait(WAIT)
 
-    assert "inner workings" not in told.states[-1].message and "RuntimeError" in told.states[-1].message
+    assert "inner workings" not in told.states[-1].message
+    assert "RuntimeError" in told.states[-1].message
     assert "inner workings" in caplog.text
 
 

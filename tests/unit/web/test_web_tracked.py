@@ -37,10 +37,13 @@ def test_later_lines_win_object_by_object(path: Path) -> None:
     for again in (log, TrackedLog(path, 10, SIZE)):
         found = again.masks(4)
         assert sorted(found) == [1, 2]
-        assert found[1].box == (7, 3, 11, 8) and found[1].iou == 0.5
+        assert found[1].box == (7, 3, 11, 8)
+        assert found[1].iou == 0.5
         assert found[2] == block(2, 9)
         assert np.array_equal(decode_mask(found[2].mask.model_dump()), decode_mask(block(2, 9).mask.model_dump()))
-        assert again.masks(5) == {} and again.mask(4, 3) is None and again.frames() == [4]
+        assert again.masks(5) == {}
+        assert again.mask(4, 3) is None
+        assert again.frames() == [4]
 
 
 def test_an_object_that_is_not_seen_is_known_but_empty(path: Path) -> None:

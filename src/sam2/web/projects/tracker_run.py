@@ -1,7 +1,7 @@
 """One run of tracking: which frames and objects, and going through them a frame at a time."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class Way:
         return len(self.forward) + len(self.backward)
 
 
-def plan(request: TrackRequest, num_frames: int, prompted: dict[int, Sequence[int]]) -> Way:
+def plan(request: TrackRequest, num_frames: int, prompted: Mapping[int, Sequence[int]]) -> Way:
     """The way that a request means.
 
     Args:
@@ -84,7 +84,7 @@ def plan(request: TrackRequest, num_frames: int, prompted: dict[int, Sequence[in
     return way
 
 
-def _objects(request: TrackRequest, prompted: dict[int, Sequence[int]]) -> tuple[int, ...]:
+def _objects(request: TrackRequest, prompted: Mapping[int, Sequence[int]]) -> tuple[int, ...]:
     if request.object_ids is None:
         wanted = tuple(object_id for object_id, frames in prompted.items() if frames)
         if not wanted:
