@@ -74,6 +74,10 @@ class ImageProject(Project):
                     self._decoded.popitem(last=False)
         return found
 
+    def picture_tag(self, index: int) -> str:
+        state = self._read(index, lambda path: path.stat())
+        return f"{index}-{state.st_mtime_ns:x}-{state.st_size:x}"
+
     def encoded(self, index: int) -> EncodedImages:
         features, key = self.context.features, (self.name, index)
         image = None if key in features else self.picture(index)  # decoding is not the runner's affair

@@ -93,6 +93,15 @@ class Project(ABC):
             StudioError: 404 there is none; 415 it cannot be decoded.
         """
 
+    def picture_tag(self, index: int) -> str:
+        """Changes when the picture of a frame may have changed."""
+        path = self.source
+        try:
+            state = path.stat()
+        except OSError:
+            raise StudioError(404, f"the source of project {self.name} is gone") from None
+        return f"{index}-{state.st_mtime_ns:x}-{state.st_size:x}"
+
     @abstractmethod
     def encoded(self, index: int) -> EncodedImages:
         """What the decoder needs of a frame; from the cache if it is there."""

@@ -117,7 +117,7 @@ class ProjectRegistry:
                 shutil.rmtree(store.folder, ignore_errors=True)
                 raise
 
-    def list(self) -> list[ProjectSummary]:
+    def summaries(self) -> list[ProjectSummary]:
         """All projects, those changed last first; folders that cannot be read are left out."""
         found = []
         for folder in self.settings.projects.iterdir():
@@ -202,7 +202,7 @@ class ProjectRegistry:
         )
 
     def _projects_of(self, path: Path) -> list[str]:
-        return [item.name for item in self.list() if self._source_of(item.name) == str(path)]
+        return [item.name for item in self.summaries() if self._source_of(item.name) == str(path)]
 
     def _source_of(self, name: str) -> str | None:
         return read_record(self.settings.projects / name).source

@@ -15,7 +15,7 @@ router = APIRouter(
 @router.get("", summary="All projects")
 def projects(studio: StudioDep) -> list[ProjectSummary]:
     """Those changed last come first."""
-    return studio.projects.list()
+    return studio.projects.summaries()
 
 
 @router.post("", summary="Open a path or an upload", status_code=201, responses={200: {"model": ProjectState}})

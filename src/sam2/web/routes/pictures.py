@@ -1,0 +1,38 @@
+"""The picture of a frame."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from sam2.web.media.pictures import LARGEST, jpeg
+from sam2.web.schemas import FrameNumber, Problem
+from sam2.web.studio import StudioDep
+
+router = APIRouter(prefix="/v1/projects/{name}/frames/{frame}", tags=["frames"])
+
+
+@router.get(
+    "/image",
+    summary="The picture of a frame",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {}}},
+        304: {"description": "It is what the client has"},
+        **{status: {"model": Problem} for status in (404, 409, 415, 422)},
+    },
+)
+def image(
+    name: str,
+    frame: FrameNumber,
+    request: Request,
+    studio: StudioDep,
+    size: Annotated[int, Query(ge=16, le=LARGEST)] = LARGEST,
+) -> Response:
+    """JPEG, upright, its longest side ``size`` pixels at most."""
+    project = studio.projects.get(name)
+    project.check_frame(frame)
+    tag = f'"{project.picture_tag(frame)}-{size}"'
+    headers = {"etag": tag, "cache-control": "private, max-age=60"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(jpeg(project.picture(frame), size), media_type="image/jpeg", headers=headers)
