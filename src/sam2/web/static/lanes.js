@@ -30,7 +30,8 @@ export function drawTimeline(canvas) {
         if (!known.areas[index]) return;
         const tall = Math.max(2, LANE * Math.sqrt(known.areas[index] / largest));
         context.globalAlpha = (visible ? 1 : 0.4) * (0.25 + 0.6 * Math.min(1, Math.max(0, known.scores[index])));
-        context.fillRect(at * step, bottom - tall, Math.max(step, 0.6), tall);
+        const left = Math.round(at * step);
+        context.fillRect(left, bottom - tall, Math.max(1, Math.round((at + 1) * step) - left), tall);
       });
       context.globalAlpha = 1;
       for (const at of known?.prompted ?? []) {

@@ -25,7 +25,8 @@ export function startObjects(edits) {
     list.replaceChildren(...objects.map((object) => row(object, object.id === objectId)));
   };
   list.addEventListener("focusout", () => setTimeout(draw));
-  store.on(["project", "objectId", "frame"], () => draw());
+  store.on(["project", "objectId"], draw);
+  store.on(["frame"], () => store.get().project?.kind === "images" && draw());
   draw();
 }
 

@@ -128,8 +128,9 @@ function video() {
     slider.value = String(frame);
     const seconds = project.fps ? `  ${(frame / project.fps).toFixed(2)} s` : "";
     count.textContent = `${frame + 1} / ${project.num_frames}${seconds}`;
-    play.replaceChildren(icon(playing ? "pause" : "play"));
-    play.setAttribute("aria-label", playing ? "Stop playing" : "Play");
+    const label = playing ? "Stop playing" : "Play";
+    if (play.getAttribute("aria-label") !== label) play.replaceChildren(icon(playing ? "pause" : "play"));
+    play.setAttribute("aria-label", label);
     tracks.hidden = job?.state === "running";
   };
   store.on(["project", "frame", "playing", "job"], draw);

@@ -300,6 +300,7 @@ export class Tools {
   #focus(byKey) {
     const { hand, view } = this.stage;
     this.byKey = byKey;
+    this.stage.host.toggleAttribute("data-keys", byKey);
     hand.cross = byKey ? { x: view.picture.width / 2, y: view.picture.height / 2 } : null;
     this.stage.draw();
   }
