@@ -1,22 +1,39 @@
-"""``python -m sam2.train.nano.export RUN_DIR OUT``: the averaged weights of a run as half-precision safetensors."""
+"""``python -m sam2.train.nano.export RUN_DIR OUT``: the averaged weights of a run as half-precision safetensors.
+
+With ``--mix FILE`` they are averaged once more with the weights that the run started from, or others near them: what was
+gained stays, and some of what was lost comes back.
+"""
 
 import argparse
 import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from sam2.train.nano.loop import load_checkpoint
 
 
-def export_weights(run: str | Path, path: str | Path) -> dict[str, str]:
+def export_weights(
+    run: str | Path, path: str | Path, *, mix: str | Path | None = None, share: float = 0.5
+) -> dict[str, str]:
     """Write the weights of the run in folder ``run`` to ``path`` and return the metadata written with them.
 
     Parameters that were not trained (those of memory) have the values of the run's seed.
+
+    Args:
+        run: folder.
+        path: file to write.
+        mix: weights (.safetensors) of the same model to average with.
+        share: of ``mix`` in the average, 0..1.
+
+    Raises:
+        ValueError: ``share`` is out of range, or ``mix`` holds another model.
     """
     content = load_checkpoint(run)
     weights = {**content["model"], **content["average"]}
+    if mix is not None:
+        weights = _mixed(weights, load_file(mix), share)
     tensors = {name: value.to(torch.float16).contiguous().clone() for name, value in weights.items()}
     bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
@@ -27,8 +44,11 @@ def export_weights(run: str | Path, path: str | Path) -> dict[str, str]:
         "step": str(content["step"]),
         "images": str(content["images"]),
         "seed": str(content["config"]["seed"]),
-        "scores": json.dumps(content["scores"]),
     }
+    if mix is None:
+        metadata["scores"] = json.dumps(content["scores"])
+    else:  # scores of the run would not be those of the mixture
+        metadata["mixed"] = f"{share:g} of {Path(mix).name}"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=metadata)
@@ -36,13 +56,23 @@ def export_weights(run: str | Path, path: str | Path) -> dict[str, str]:
     return metadata
 
 
+def _mixed(weights: dict[str, torch.Tensor], other: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be 0 to 1, got {share}")
+    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in other.items()}:
+        raise ValueError("mix must hold weights of the same model: names or shapes differ")
+    return {name: torch.lerp(value.float(), other[name].float(), share) for name, value in weights.items()}
+
+
 def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(prog="python -m sam2.train.nano.export", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("out", type=Path, help="file to write, e.g. src/sam2/weights/nano.safetensors")
+    parser.add_argument("--mix", type=Path, help="weights (.safetensors) to average with")
+    parser.add_argument("--share", type=float, default=0.5, help="of --mix in the average")
     options = parser.parse_args()
-    metadata = export_weights(options.run, options.out)
+    metadata = export_weights(options.run, options.out, mix=options.mix, share=options.share)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {metadata}")
 
 

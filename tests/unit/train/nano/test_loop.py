@@ -226,6 +226,24 @@ def test_exported_weights_are_small_and_load(tmp_path):
         assert name in read
 
 
+def test_exported_weights_may_be_mixed_with_earlier_ones(tmp_path):
+    run = start(replace(CONFIG, model="nano"), initial=build_model(NANO).state_dict())
+    save(run, tmp_path)
+    export_weights(tmp_path, tmp_path / "before.safetensors")
+    for value in run.average.values.values():
+        value.add_(0.25)
+    save(run, tmp_path)
+
+    metadata = export_weights(tmp_path, tmp_path / "mixed.safetensors", mix=tmp_path / "before.safetensors", share=0.4)
+
+    before, mixed = read_checkpoint(tmp_path / "before.safetensors"), read_checkpoint(tmp_path / "mixed.safetensors")
+    assert metadata["mixed"] == "0.4 of before.safetensors"
+    for name in run.average.values:
+        torch.testing.assert_close(mixed[name].float(), before[name].float() + 0.15, atol=4e-3, rtol=4e-3)
+    with pytest.raises(ValueError, match="share must be 0 to 1, got 1.5"):
+        export_weights(tmp_path, tmp_path / "x", mix=tmp_path / "before.safetensors", share=1.5)
+
+
 def test_weights_beyond_half_precision_are_refused(begin, tmp_path):
     run = begin()
     run.average.values["no_mem_embed"].fill_(1e6)
