@@ -47,7 +47,7 @@ def video(tmp_path: Path) -> Path:
     path = tmp_path / "media" / "clip.mp4"
     path.parent.mkdir()
     background = np.random.default_rng(3).integers(40, 90, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    with VideoWriter(path, 25) as writer:
+    with VideoWriter(path, fps=25) as writer:
         for index in range(LENGTH):
             picture = background.copy()
             picture[square(index)] = (225, 40, 30)
