@@ -18,7 +18,8 @@ export function startTimeline() {
     built = project?.name ?? null;
     const bar = get("timeline");
     if (!project) bar.replaceChildren();
-    else bar.replaceChildren(...(project.kind === "video" ? video() : [photos()]), work());
+    else bar.replaceChildren(...(project.kind === "video" ? video() : [photos()]));
+    bar.firstElementChild?.append(work());
     store.set({ playing: false, filter: "all" });
   };
   store.on(["project"], build);
@@ -153,7 +154,7 @@ function work() {
   const bar = make("progress", { class: "grow", "aria-label": "Progress" });
   const text = make("output");
   const stop = make("button", { type: "button", onclick: () => void stopWork() }, "Pause");
-  const row = make("div", { class: "row", hidden: true }, bar, text, stop);
+  const row = make("div", { class: "row work", hidden: true }, bar, text, stop);
   const names = { track: "Tracking", everything: "Finding everything", export: "Exporting" };
   const draw = () => {
     const { job } = store.get();
