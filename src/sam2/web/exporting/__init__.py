@@ -1,0 +1,1 @@
+"""Exports: what people made, as other tools take it."""
