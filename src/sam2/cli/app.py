@@ -10,6 +10,7 @@ from sam2.cli.doctor import doctor
 from sam2.cli.evaluate import app as evaluate_app
 from sam2.cli.image import image
 from sam2.cli.models import app as models_app
+from sam2.cli.studio import studio
 from sam2.cli.train import train
 from sam2.cli.video.camera import camera
 from sam2.cli.video.command import video
@@ -27,6 +28,7 @@ app.command()(image)
 app.command()(video)
 app.command()(camera)
 app.command()(convert)
+app.command()(studio)
 app.add_typer(models_app, name="models")
 app.command()(train)
 app.add_typer(data_app, name="data")
