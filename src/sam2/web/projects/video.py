@@ -88,19 +88,24 @@ class VideoProject(Project):
 
     @property
     def num_frames(self) -> int:
+        """Frames of the video."""
         return self._frames.num_frames
 
     @property
     def fps(self) -> float | None:
+        """Frames per second, where the file says so."""
         return self._frames.fps
 
     def size(self, index: int) -> tuple[int, int]:
+        """(height, width), the same of all frames."""
         return self._size
 
     def frame_name(self, index: int) -> str:
+        """The number of a frame."""
         return f"{index:05d}"
 
     def picture(self, index: int) -> NDArray[np.uint8]:
+        """A frame [h, w, 3] RGB, upright; see the base class for errors."""
         self.check_frame(index)
         try:
             return self._frames[index]
@@ -108,9 +113,11 @@ class VideoProject(Project):
             raise StudioError(415, f"frame {index} of the video cannot be decoded") from error
 
     def encoded(self, index: int) -> EncodedImages:
+        """What the decoder needs of a frame: the tracker's features, as those of an image."""
         return self._view(index).encoded
 
     def prefetch(self, index: int) -> None:
+        """Have a frame encoded when there is time, unless another one is looked at by then."""
         self._wish = index
         if (self.name, index) not in self.context.features:
             with suppress(RuntimeError):  # the project is being closed
@@ -130,6 +137,7 @@ class VideoProject(Project):
         return timeline(self._log, sorted(self.objects), self._all_said())
 
     def annotated(self, *, only_done: bool = False) -> Iterator[AnnotatedImage]:
+        """Frames with masks as all formats take them; numbers of objects are those of tracks."""
         height, width = self._size
         video = VideoInfo(self.source.name, width, height, self.num_frames, self.fps)
         statuses = self.store.record.statuses
@@ -143,6 +151,7 @@ class VideoProject(Project):
     # ------------------------------------------------------------------ changing
 
     def set_prompts(self, index: int, object_id: int, prompts: Prompts) -> FrameObject:
+        """As of every project; tracking is paused first."""
         self.check_frame(index)
         self._object_at(object_id, index)
         check_said(prompts, self._size)
@@ -152,17 +161,20 @@ class VideoProject(Project):
     def add_found(
         self, index: int, masks: Sequence[RleMask], *, label: str | None = None, scores: Sequence[float]
     ) -> list[FrameObject]:
+        """New objects with these masks, as if they were drawn; tracking is paused first."""
         with self._paused():
             self._behind = True
             return super().add_found(index, masks, label=label, scores=scores)
 
     def change_object(self, object_id: int, change: ObjectChange) -> StudioObject:
+        """As of every project; tracking is paused before an object is deleted, or brought back."""
         if change.deleted is None:
             return super().change_object(object_id, change)
         with self._paused():
             return super().change_object(object_id, change)
 
     def close(self) -> None:
+        """Pause what tracks, save the state, and let go of everything."""
         self._ahead.shutdown(wait=False, cancel_futures=True)
         with suppress(StudioError), self._paused():
             self._save()
