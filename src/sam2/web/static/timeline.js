@@ -19,7 +19,7 @@ export function startTimeline() {
     const bar = get("timeline");
     if (!project) bar.replaceChildren();
     else bar.replaceChildren(...(project.kind === "video" ? video() : [photos()]));
-    bar.firstElementChild?.append(work());
+    (project?.kind === "video" ? bar.firstElementChild : project && bar)?.append(work());
     store.set({ playing: false, filter: "all" });
   };
   store.on(["project"], build);
