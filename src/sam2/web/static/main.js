@@ -1,7 +1,7 @@
 /** Puts the page together. */
 
 import { api } from "./api.js";
-import { attempt, get, say } from "./dom.js";
+import { attempt, get, icon, say } from "./dom.js";
 import { startExports } from "./exporting.js";
 import { startFiles } from "./files.js";
 import { startKeys } from "./keys.js";
@@ -11,6 +11,10 @@ import { startStage } from "./stage.js";
 import { store } from "./store.js";
 import { startTimeline } from "./timeline.js";
 import { undo } from "./undo.js";
+
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-icon]"))) {
+  button.prepend(icon(button.dataset.icon ?? ""));
+}
 
 const stage = startStage(get("stage"), store, api, undo, say);
 startObjects(stage.edits);

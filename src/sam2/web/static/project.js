@@ -40,14 +40,19 @@ export async function loadFrame() {
   if (frameState && here()) keep(frameState);
 }
 
-/** Ask again for objects and all that is known of the frame, as after something was deleted or brought back. */
+/**
+ * Ask again for objects and all that is known of the frame, as after something was deleted or brought back.
+ *
+ * @returns {Promise<Set<number>>} the objects that were there before
+ */
 export async function refresh() {
   const name = store.get().project?.name;
+  const before = new Set(store.get().project?.objects.map(({ id }) => id));
   const project = name && (await attempt(() => api.project(name)));
-  if (!project || store.get().project?.name !== name) return;
+  if (!project || store.get().project?.name !== name) return before;
   heardProject(project);
-  store.set({ masksByFrame: new Map() });
   await loadFrame();
+  return before;
 }
 
 /** @param {import("./types").FrameState} state */
@@ -63,7 +68,20 @@ function heardJob(job) {
   if (job.state === "running" || (before?.id === job.id && before.state !== "running")) return;
   if (job.state === "failed") say(job.message || "The work failed", "error");
   else if (job.message) say(job.message);
-  if (job.kind !== "export") void refresh();
+  if (job.kind === "everything") void refresh().then(noteFound);
+  else if (job.kind === "track") void refresh();
+}
+
+/** What was found is one step to take back. @param {Set<number>} before objects that were there */
+function noteFound(before) {
+  const { project } = store.get();
+  const found = project?.objects.filter(({ id }) => !before.has(id)) ?? [];
+  if (!project || !found.length) return;
+  const all = async (/** @type {boolean} */ deleted) => {
+    for (const { id } of found) await api.changeObject(project.name, id, { deleted });
+    await refresh();
+  };
+  undo.push({ label: `Everything: ${found.length} objects`, undo: () => all(true), redo: () => all(false) });
 }
 
 /** @param {import("./types").FrameState} state */

@@ -219,8 +219,10 @@ export class Stage {
 
   /** Tracking ended: its events told of the newest frames only, so ask for all that are near. */
   #passed() {
-    if (this.store.get().job?.state === "running") return;
+    const { job, frameState } = this.store.get();
+    if (job?.state === "running") return;
     this.fetched = NONE;
+    this.store.set({ masksByFrame: new Map(frameState ? [[frameState.frame, frameState]] : []) });
     void this.#ahead();
   }
 
