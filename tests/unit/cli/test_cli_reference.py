@@ -21,6 +21,7 @@ COMMANDS = [
     "sam2 video",
     "sam2 camera",
     "sam2 convert",
+    "sam2 studio",
     "sam2 models",
     "sam2 models list",
     "sam2 models pull",

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 PATIENCE = 8
 """So many pieces of work may overtake one that waits."""
+SPECK = 8
+"""Holes and islands of so few cells of a mask (a quarter of the model's input a side) are treated as noise."""
 DECODED_AT_ONCE = 16
 """Requests that share a pass of the decoder."""
 
@@ -65,7 +67,7 @@ class Runner:
     def __init__(self, model: SAM2Base, *, name: str = "") -> None:
         self.model, self.name = model, name or model.config.name
         self.device = torch.device(model.device)
-        self.transforms = SAM2Transforms(model.image_size, 0.0)
+        self.transforms = SAM2Transforms(model.image_size, 0.0, SPECK, SPECK)
         self._queues: dict[Priority, deque[_Work]] = {priority: deque() for priority in Priority}
         self._wake = threading.Condition()
         self._closed = False

@@ -1,8 +1,9 @@
 """A set of photos: each is a frame, with objects of its own."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from sam2.web.errors import StudioError
 from sam2.web.projects.project import Context, Project
 from sam2.web.projects.store import ProjectStore
 from sam2.web.schemas import FrameObject, Preview, Prompts
+
+T = TypeVar("T")
 
 DECODED = 3
 """Photos that are kept decoded: the one that is shown, and those beside it."""
@@ -46,6 +49,7 @@ class ImageProject(Project):
 
     @property
     def num_frames(self) -> int:
+        """Photos, those that are gone included."""
         return len(self.store.record.names)
 
     def path(self, index: int) -> Path:
@@ -54,15 +58,18 @@ class ImageProject(Project):
         return self.source / self.store.record.names[index] if self.source.is_dir() else self.source
 
     def frame_name(self, index: int) -> str:
+        """The name of the file."""
         return self.store.record.names[index]
 
     def size(self, index: int) -> tuple[int, int]:
+        """(height, width), from the head of the file."""
         found = self._sizes.get(index)
         if found is None:
             found = self._sizes[index] = self._read(index, lambda path: picture_size(path))
         return found
 
     def picture(self, index: int) -> NDArray[np.uint8]:
+        """The photo [h, w, 3] RGB, upright."""
         self.check_frame(index)
         with self.lock:
             found = self._decoded.get(index)
@@ -75,12 +82,14 @@ class ImageProject(Project):
         return found
 
     def picture_tag(self, index: int) -> str:
+        """Changes with the file."""
         state = self._read(index, lambda path: path.stat())
         return f"{index}-{state.st_mtime_ns:x}-{state.st_size:x}"
 
     def encoded(self, index: int) -> EncodedImages:
+        """By the route of images; decoding the file is not the runner's affair."""
         features, key = self.context.features, (self.name, index)
-        image = None if key in features else self.picture(index)  # decoding is not the runner's affair
+        image = None if key in features else self.picture(index)
 
         def make() -> EncodedImages:
             runner = self.context.runner
@@ -89,12 +98,14 @@ class ImageProject(Project):
         return features.get(key, make)
 
     def prefetch(self, index: int) -> None:
+        """Have the photo encoded when there is time."""
         if (self.name, index) in self.context.features:
             return
         image, runner = self.picture(index), self.context.runner
         self.context.features.prefetch((self.name, index), lambda: encode(runner.model, [image], runner.transforms))
 
     def annotated(self, *, only_done: bool = False) -> Iterator[AnnotatedImage]:
+        """Photos that have masks, in order."""
         for index in sorted(self.store.marked):
             if only_done and self.store.record.statuses.get(index) != "done":
                 continue
@@ -113,7 +124,7 @@ class ImageProject(Project):
     def _preview(self, index: int, object_id: int | None, prompts: Prompts) -> Preview:
         return preview(prompts, self.encoded(index), self.context.runner)
 
-    def _read(self, index: int, read):  # type: ignore[no-untyped-def]
+    def _read(self, index: int, read: Callable[[Path], T]) -> T:
         path = self.path(index)
         try:
             return read(path)
