@@ -6,7 +6,7 @@ import { startExports } from "./exporting.js";
 import { startFiles } from "./files.js";
 import { startKeys } from "./keys.js";
 import { startObjects } from "./objects.js";
-import { openProject } from "./project.js";
+import { findEverything, openProject } from "./project.js";
 import { startStage } from "./stage.js";
 import { store } from "./store.js";
 import { startTimeline } from "./timeline.js";
@@ -47,10 +47,7 @@ store.on(["tool", "negative", "brushSize"], () => {
   size.value = String(brushSize);
 });
 
-get("everything").addEventListener("click", () => {
-  const { project, frame } = store.get();
-  if (project) void attempt(async () => store.set({ job: await api.everything(project.name, frame) }));
-});
+get("everything").addEventListener("click", () => void attempt(findEverything));
 store.on(["project", "job"], () => {
   const { project, job } = store.get();
   document.body.classList.toggle("empty", !project);

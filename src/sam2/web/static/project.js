@@ -7,6 +7,7 @@ import { undo } from "./undo.js";
 
 const REST = 70; // ms that a frame is looked at before the server is asked about it
 let [stopHearing, timer] = [() => {}, 0];
+let known = new Set(); // numbers of objects that were there before everything was looked for
 
 /** Open a file, an upload or a project that is there. @param {import("./types").NewProject | string} what */
 export async function openProject(what) {
@@ -40,19 +41,21 @@ export async function loadFrame() {
   if (frameState && here()) keep(frameState);
 }
 
-/**
- * Ask again for objects and all that is known of the frame, as after something was deleted or brought back.
- *
- * @returns {Promise<Set<number>>} the objects that were there before
- */
+/** Find all objects of the frame shown. */
+export async function findEverything() {
+  const { project, frame } = store.get();
+  if (!project) return;
+  known = new Set(project.objects.map(({ id }) => id));
+  store.set({ job: await api.everything(project.name, frame) });
+}
+
+/** Ask again for objects and all that is known of the frame, as after something was deleted or brought back. */
 export async function refresh() {
   const name = store.get().project?.name;
-  const before = new Set(store.get().project?.objects.map(({ id }) => id));
   const project = name && (await attempt(() => api.project(name)));
-  if (!project || store.get().project?.name !== name) return before;
+  if (!project || store.get().project?.name !== name) return;
   heardProject(project);
   await loadFrame();
-  return before;
 }
 
 /** @param {import("./types").FrameState} state */
@@ -72,10 +75,10 @@ function heardJob(job) {
   else if (job.kind === "track") void refresh();
 }
 
-/** What was found is one step to take back. @param {Set<number>} before objects that were there */
-function noteFound(before) {
+/** What was found is one step to take back. */
+function noteFound() {
   const { project } = store.get();
-  const found = project?.objects.filter(({ id }) => !before.has(id)) ?? [];
+  const found = project?.objects.filter(({ id }) => !known.has(id)) ?? [];
   if (!project || !found.length) return;
   const all = async (/** @type {boolean} */ deleted) => {
     for (const { id } of found) await api.changeObject(project.name, id, { deleted });
