@@ -26,7 +26,7 @@ from sam2.web.schemas import FrameObject, JobState, NewObject, ObjectChange, Poi
 
 HEIGHT, WIDTH, LENGTH = 96, 128, 10
 CLICK = Prompts(points=(Point(x=27, y=38),))
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def place(frame: int) -> tuple[slice, slice]:
