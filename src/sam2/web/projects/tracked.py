@@ -209,7 +209,9 @@ class TrackedLog:
         if not 0 <= frame < self.num_frames:
             return
         for item in row["objects"]:
-            index = self._objects.setdefault(item["id"], _Index(self.num_frames))
+            index = self._objects.get(item["id"])
+            if index is None:
+                index = self._objects[item["id"]] = _Index(self.num_frames)
             index.rows[frame], index.areas[frame], index.ious[frame] = position, item["area"], item["iou"]
             self._entries += 1
 
