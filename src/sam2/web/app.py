@@ -15,7 +15,7 @@ from sam2 import __version__
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.web.errors import StudioError
 from sam2.web.routes import ROUTERS, page
-from sam2.web.security.guard import Guard, TooLarge
+from sam2.web.security.guard import Guard
 from sam2.web.settings import StudioSettings
 from sam2.web.studio import open_studio
 
@@ -88,6 +88,3 @@ async def _on_expected(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UnicodeError):
         return _problem(422, "the text cannot be read as Unicode")
     return _problem(422, " ".join(str(error).split())[:1000])
-
-
-__all__ = ["TooLarge", "create_app"]

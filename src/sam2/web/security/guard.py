@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+
 from sam2.web.security.logins import Logins
 from sam2.web.security.origins import SAFE_METHODS, refusal
 from sam2.web.security.rates import Rate
@@ -30,10 +32,6 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-
-
-class TooLarge(Exception):
-    """More came than may come."""
 
 
 class Guard:
@@ -111,27 +109,17 @@ class Guard:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what comes; a body without a length may be endless."""
         limit = self.settings.upload_limit if scope["path"] == UPLOADS else self.settings.json_limit
-        came, started = 0, False
+        came = 0
 
         async def counted() -> Message:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
             if came > limit:
-                raise TooLarge
+                raise HTTPException(413, f"too large: {limit} bytes are allowed")
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except TooLarge:
-            if started:
-                raise
-            await answer(send, 413, f"too large: {limit} bytes are allowed")
+        await self.app(scope, counted, send)
 
 
 async def answer(send: Send, status: int, detail: str, *, extra: list[tuple[bytes, bytes]] | None = None) -> None:
