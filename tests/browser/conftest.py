@@ -1,0 +1,84 @@
+"""The studio as a process of its own, and its page in Chromium."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_studio import Running, Start
+
+import sam2
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def _drain(pipe: Any) -> None:
+    """Read on: a full pipe would stop the process."""
+    with pipe:
+        for _ in pipe:
+            pass
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``start(path)`` runs ``sam2 studio path`` on the projects of the test."""
+    running: list[Running] = []
+
+    def starting(path: Path) -> Running:
+        command = [sys.executable, "-m", "sam2", "studio", str(path), "--no-browser"]
+        command += ["--projects", str(tmp_path / "projects")]
+        environment = {**os.environ, "PYTHONPATH": str(Path(sam2.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        process = subprocess.Popen(command, env=environment, **pipes)
+        running.append(Running(process, ""))
+        said = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            found = re.search(r"http://[\d.]+:\d+", line)
+            if found:
+                running[-1].address = found.group()
+                threading.Thread(target=_drain, args=[process.stdout], daemon=True).start()
+                return running[-1]
+        pytest.fail(f"the studio did not start: {said}")
+
+    yield starting
+    for one in running:
+        with contextlib.suppress(OSError):
+            one.process.kill()
+        one.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("SAM2_REQUIRE_BROWSER"):
+            pytest.fail("Chromium is not installed, and SAM2_REQUIRE_BROWSER forbids to do without")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A page of a browser that has never been here; errors of its scripts fail the test."""
+    context = chromium.new_context(viewport={"width": 1100, "height": 720}, accept_downloads=True)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+    assert errors == []
