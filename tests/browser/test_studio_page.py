@@ -149,3 +149,38 @@ def test_a_video_is_tracked_corrected_and_survives(start: Start, page: Any, tmp_
     page.goto(f"{again.address}/#project=clip&frame=5")
     page.wait_for_selector("#stage[aria-label^='Frame 6 of'][aria-label*='masks of object 1']")
     shoot(page, "video-restarted")
+
+
+def test_fingers_point_and_pinch(start: Start, chromium: Any, tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "scene.png")
+    studio = start(tmp_path / "scene.png")
+    context = chromium.new_context(
+        viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{studio.address}/#project=scene")
+    page.wait_for_selector("#stage[aria-label^=Photo]")
+    page.touchscreen.tap(*on_page(page, (90, 105), SIZE))
+    page.get_by_label("Name of object 1").wait_for()
+    settle(page)
+    before = shoot(page, "phone").astype(int)
+    assert overlap(studio.mask("scene", 0)) > 0.7
+
+    hands = context.new_cdp_session(page)
+    x, y = on_page(page, (160, 120), SIZE)
+    for step in range(6):
+        touches = [{"x": x + side * (40 + 12 * step), "y": y, "id": side} for side in (-1, 1)]
+        hands.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": touches})
+    hands.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(400)
+    after = shoot(page, "phone-pinched").astype(int)
+    x, y = (int(value) for value in on_page(page, (160, -8), SIZE))  # above the picture, until it is larger
+    assert np.abs(after[y - 3 : y + 3, x - 20 : x + 20] - before[y - 3 : y + 3, x - 20 : x + 20]).mean() > 8
+    prompts = studio.ask("/v1/projects/scene/frames/0")["objects"][0]["prompts"]
+    assert len(prompts["points"]) == 1, "two fingers say nothing of the object"
+    for button in page.locator("button:visible").all():
+        assert button.bounding_box()["height"] >= 40, button.inner_text()
+    context.close()
+    assert [url for url in asked if not url.startswith((studio.address, "blob:", "data:"))] == []
