@@ -10,7 +10,8 @@
 import { crop } from "./rle.js";
 
 const LIMIT = 2048;
-const TOLERANCE = 0.8; // pixels that the smooth outline may be off: stairs become slopes
+const TOLERANCE = 0.3; // pixels that the smooth outline may be off
+const STAIR = 6; // pixels, the longest step that counts as part of a slope
 
 /** @type {WeakMap<Rle, Shape>} */
 const shapes = new WeakMap();
@@ -29,7 +30,7 @@ export function shapeOf(rle, colour) {
     const [exact, smooth] = [new Path2D(), new Path2D()];
     for (const ring of rings(bits, width, height)) {
       draw(exact, ring, { x, y, scale });
-      draw(smooth, simplify(ring, TOLERANCE), { x, y, scale });
+      draw(smooth, simplify(soften(ring), TOLERANCE), { x, y, scale });
     }
     shape = { bitmap, colour, x, y, width: width * scale, height: height * scale, exact, smooth };
   }
@@ -93,6 +94,17 @@ export function rings(bits, width, height) {
     found.push(ring);
   }
   return found;
+}
+
+/** Stairs become slopes: the middles of short edges instead of their ends. @param {number[]} ring @returns {number[]} */
+export function soften(ring) {
+  return ring.flatMap((x, at) => {
+    if (at & 1) return [];
+    const [y, ex, ey] = [ring[at + 1], ring[(at + 2) % ring.length] - x, ring[(at + 3) % ring.length] - ring[at + 1]];
+    const length = Math.abs(ex) + Math.abs(ey);
+    const shares = length <= STAIR ? [0.5] : [0.5 / length, 1 - 0.5 / length];
+    return shares.flatMap((share) => [x + ex * share, y + ey * share]);
+  });
 }
 
 /**
