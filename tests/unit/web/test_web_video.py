@@ -343,6 +343,31 @@ def test_many_threads_at_once(room: Room) -> None:
     assert all(iou(on(room, frame)[1], frame) > 0.8 for frame in range(4))
 
 
+@pytest.mark.filterwarnings("ignore:.* is cut short")
+def test_a_video_that_is_cut_short_is_tracked_as_far_as_it_goes(runner: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mkv"
+    noise = np.random.default_rng(1)
+    with VideoWriter(path, fps=5) as writer:
+        for index in range(2 * LENGTH):
+            picture = noise.integers(60, 100, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+            picture[place(index // 2)] = (220, 40, 40)
+            writer.write(picture)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
+    room = Room(runner, tmp_path / "cut", path)
+    try:
+        room.project.add_object(NewObject())
+        room.project.set_prompts(0, 1, CLICK)
+        state = room.track(start=0)
+        states = room.project.masks(0, 2 * LENGTH)
+    finally:
+        room.project.close()
+
+    assert room.project.num_frames < 2 * LENGTH
+    assert (state.state, state.done) == ("done", room.project.num_frames)
+    assert state.message.startswith("the video is cut short: ")
+    assert len(states) == room.project.num_frames
+
+
 @pytest.mark.parametrize(("name", "content", "status"), [("gone.mp4", None, 404), ("text.mp4", b"no video", 415)])
 def test_a_source_that_cannot_be_opened(
     runner: Runner, tmp_path: Path, name: str, content: bytes | None, status: int

@@ -20,6 +20,8 @@ from sam2.web.projects.tracked import TrackedMask
 from sam2.web.projects.tracker import REMEMBERED, Tracker
 from sam2.web.schemas import RleMask, TrackRequest
 
+KEPT = 256
+"""Frames behind the one that is tracked whose logits are kept; of older ones the masks on disk will do."""
 SAVE_SECONDS = 5.0
 """The state is saved so often at most while tracking ..."""
 SAVE_SHARE = 40
@@ -189,6 +191,9 @@ def _advance(
     work = Work(session, frame, tracks, reverse, same_direction_only=both)
     needed = len(work.known) < len(tracks)
     (outputs,) = advance([work], [session.features.get(frame, image) if needed else None])
+    if session.history is not None:
+        for track in tracks:
+            session.history.delete(track.obj_id, frame + KEPT if reverse else frame - KEPT)
     return session.result(frame, outputs)
 
 

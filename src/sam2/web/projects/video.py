@@ -15,6 +15,7 @@ from sam2.image import EncodedImages
 from sam2.image.core import one_layout
 from sam2.interop.annotations import AnnotatedImage, VideoInfo
 from sam2.io.frames import FrameSource, open_frames
+from sam2.io.video_file import VideoFile
 from sam2.modeling.types import ImageFeatures
 from sam2.tracking import FrameResult
 from sam2.web.engine.prompts import check_said, frame_object, rle_mask
@@ -228,6 +229,8 @@ class VideoProject(Project):
                 told = time.monotonic()
                 self._tell(frame)
         self._tell(frame)
+        if frame == self.num_frames - 1 and isinstance(self._frames, VideoFile) and self._frames.index.missing:
+            job.message = f"the video is cut short: {self._frames.index.missing}"
 
     def _tell(self, frame: int) -> None:
         self.context.events.publish(self.name, "frame", self.frame(frame))
