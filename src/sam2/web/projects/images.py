@@ -1,5 +1,6 @@
 """A set of photos: each is a frame, with objects of its own."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ class ImageProject(Project):
             store.replace(names=names, num_frames=len(names))
         self._sizes: dict[int, tuple[int, int]] = {}
         self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        # Not the project's lock: the runner may need a photo while a click, which holds that one, waits for the runner.
+        self._decoded_lock = threading.Lock()
 
     @property
     def num_frames(self) -> int:
@@ -71,11 +74,11 @@ class ImageProject(Project):
     def picture(self, index: int) -> NDArray[np.uint8]:
         """The photo [h, w, 3] RGB, upright."""
         self.check_frame(index)
-        with self.lock:
+        with self._decoded_lock:
             found = self._decoded.get(index)
         if found is None:
             found = self._read(index, lambda path: read_image(path))
-            with self.lock:
+            with self._decoded_lock:
                 self._decoded[index] = found
                 while len(self._decoded) > DECODED:
                     self._decoded.popitem(last=False)

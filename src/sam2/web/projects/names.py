@@ -5,6 +5,8 @@ import re
 from sam2.web.errors import StudioError
 
 LONGEST = 100
+LONGEST_BYTES = 200
+"""File systems take 255 bytes, of which files in the making need some."""
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -14,7 +16,8 @@ def check_name(name: str) -> str:
     Raises:
         StudioError: 404 for what can never be the name of a project.
     """
-    fine = re.fullmatch(r"\w[\w\-. ]*", name) is not None and len(name) <= LONGEST
+    fine = re.fullmatch(r"\w[\w\-. ]*", name) is not None
+    fine = fine and len(name) <= LONGEST and len(name.encode()) <= LONGEST_BYTES
     if not fine or name[-1] in ". " or ".." in name or name.split(".")[0].lower() in _RESERVED:
         raise StudioError(404, "there is no such project: names have letters, digits, '-', '_' and '.' only")
     return name
@@ -23,7 +26,8 @@ def check_name(name: str) -> str:
 def name_for(title: str) -> str:
     """A name for a project that is called ``title``, which may be anything."""
     slug = re.sub(r"[^\w.]+", "-", title)
-    slug = re.sub(r"\.{2,}", ".", slug).strip("-._ ")[: LONGEST - 10].rstrip("-._ ") or "project"
+    slug = re.sub(r"\.{2,}", ".", slug).strip("-._ ")[: LONGEST - 10]
+    slug = slug.encode()[: LONGEST_BYTES - 10].decode(errors="ignore").rstrip("-._ ") or "project"
     return f"{slug}-" if slug.split(".")[0].lower() in _RESERVED else slug
 
 

@@ -305,12 +305,17 @@ class Project(ABC):
         self.check_frame(index)
         with self.lock:
             frame = index if self.store.record.kind == "images" else None
+            before = self.store.record
             objects = self._add([NewObject(label=label, frame=frame)] * len(masks))
             found = [
                 frame_object(item.id, mask, prompts=Prompts(mask=mask), score=score, source="everything")
                 for item, mask, score in zip(objects, masks, scores, strict=True)
             ]
-            self.store.put(index, {**self.store.objects_on(index), **{item.object_id: item for item in found}})
+            try:
+                self.store.put(index, {**self.store.objects_on(index), **{item.object_id: item for item in found}})
+            except StudioError:
+                self.store.record = before  # objects without masks are nobody's wish; the next save says so on disk
+                raise
             return found
 
     def close(self) -> None:

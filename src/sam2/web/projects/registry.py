@@ -14,7 +14,7 @@ from sam2.web.media.library import MediaLibrary
 from sam2.web.projects.images import ImageProject
 from sam2.web.projects.names import check_name, free_name
 from sam2.web.projects.project import Context, Project
-from sam2.web.projects.store import ProjectRecord, ProjectStore, read_record
+from sam2.web.projects.store import ProjectRecord, ProjectStore, hold_folder, read_record
 from sam2.web.projects.video import VideoProject
 from sam2.web.schemas import Kind, NewProject, ProjectSummary
 from sam2.web.settings import StudioSettings
@@ -149,8 +149,9 @@ class ProjectRegistry:
         folder = self.settings.projects / name
         with self._lock:
             if name not in self._open:
-                read_record(folder)
-                ProjectStore(folder).close()  # nobody else has it open
+                if not (folder / "project.json").is_file():
+                    raise StudioError(404, f"there is no project {name}")
+                hold_folder(folder).close()  # nobody else has it open; a damaged one can be deleted, too
             self._context.jobs.forget(name)
             self._close(name)
             shutil.rmtree(folder, ignore_errors=True)

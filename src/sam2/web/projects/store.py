@@ -158,7 +158,7 @@ class ProjectStore:
             self._parsed.popitem(last=False)
 
     def _read_index(self) -> dict[int, dict[int, bool]]:
-        numbers = (int(path.stem) for path in self._frames.glob("*.json") if path.stem.isdigit())
+        numbers = (int(path.stem) for path in self._frames.glob("*.json") if path.stem.isdecimal())
         return {frame: _marks(self._read_frame(frame)) for frame in sorted(numbers)}
 
     def _read_frame(self, frame: int) -> dict[int, FrameObject]:
@@ -188,7 +188,7 @@ def read_record(folder: Path) -> ProjectRecord:
         return ProjectRecord.model_validate(content)
     except FileNotFoundError:
         raise StudioError(404, f"there is no project {folder.name}") from None
-    except (OSError, ValueError) as error:  # ValidationError is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # ValidationError is a ValueError
         raise StudioError(409, f"project.json of project {folder.name} is damaged") from error
 
 
