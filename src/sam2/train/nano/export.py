@@ -1,7 +1,7 @@
 """``python -m sam2.train.nano.export RUN_DIR OUT``: the averaged weights of a run as half-precision safetensors.
 
-With ``--mix FILE`` they are averaged once more with the weights that the run started from, or others near them: what was
-gained stays, and some of what was lost comes back.
+With ``--mix FILE`` they are averaged once more with the weights that the run started from, or others near them: what
+was gained stays, and some of what was lost comes back.
 """
 
 import argparse

@@ -240,7 +240,7 @@ def test_exported_weights_may_be_mixed_with_earlier_ones(tmp_path):
     assert metadata["mixed"] == "0.4 of before.safetensors"
     for name in run.average.values:
         torch.testing.assert_close(mixed[name].float(), before[name].float() + 0.15, atol=4e-3, rtol=4e-3)
-    with pytest.raises(ValueError, match="share must be 0 to 1, got 1.5"):
+    with pytest.raises(ValueError, match="share must be 0 to 1"):
         export_weights(tmp_path, tmp_path / "x", mix=tmp_path / "before.safetensors", share=1.5)
 
 
