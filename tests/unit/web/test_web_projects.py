@@ -257,6 +257,10 @@ def test_segment_without_a_project(client, media):
     assert iou(mask, truth()) > 0.8
     assert (np.asarray(Image.open(BytesIO(base64.b64decode(masks["png"]["png"])))) > 0).tolist() == mask.tolist()
     assert len(masks["polygons"]["polygons"][0]) >= 6
+    for number, prompt in enumerate((BOX, CLICK)):  # alone as together
+        alone = client.post("/v1/segment", json={"image": image, "prompts": [prompt]}).json()["masks"][0]
+        together = client.post("/v1/segment", json={"image": image, "prompts": [BOX, CLICK]}).json()["masks"][number]
+        assert iou(decode_mask(alone["rle"]), decode_mask(together["rle"])) > 0.99
     several = client.post("/v1/segment", json={"image": image, "prompts": [CLICK], "multimask": True}).json()
     scores = [item["score"] for item in several["masks"]]
     assert len(scores) == 3

@@ -6,13 +6,14 @@ import hashlib
 import io
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 from PIL import Image
 
-from sam2.image import EncodedImages, encode
+from sam2.image import EncodedImages, ImagePrompts, MaskResult, decode, encode
 from sam2.interop.polygons import mask_to_polygons
 from sam2.interop.rle import encode_mask, mask_area, mask_edges
 from sam2.io.images import read_image
@@ -49,11 +50,8 @@ def segment(request: SegmentRequest, studio: StudioDep) -> SegmentResponse:
     for number, prompt in enumerate(request.prompts):
         _check(prompt, size, number)
     encoded = _encoded(content, studio)
-    masks = [
-        found
-        for number, prompt in enumerate(request.prompts)
-        for found in _answer(prompt, encoded, studio.runner, request, number)
-    ]
+    results = _decode(request, encoded, studio.runner)
+    masks = [found for number, result in enumerate(results) for found in _records(result, request, number)]
     return SegmentResponse(
         width=size[1],
         height=size[0],
@@ -115,11 +113,23 @@ def _decoded(content: bytes) -> NDArray[np.uint8]:
         raise StudioError(415, "image is truncated or damaged") from error
 
 
-def _answer(
-    prompt: SegmentPrompt, encoded: EncodedImages, runner: Runner, request: SegmentRequest, number: int
-) -> list[SegmentedMask]:
-    several = request.multimask or asks_for_several(prompt)
-    result = runner.decode(encoded, to_batch(prompt, runner, encoded.sizes[0]), multimask=several)
+def _decode(request: SegmentRequest, encoded: EncodedImages, runner: Runner) -> list[MaskResult]:
+    """Masks of each prompt. A single one shares a pass with those of other requests, many are decoded together."""
+    size = encoded.sizes[0]
+    batches = [to_batch(prompt, runner, size) for prompt in request.prompts]
+    several = [request.multimask or asks_for_several(prompt) for prompt in request.prompts]
+    if len(batches) == 1:
+        return [runner.decode(encoded, batches[0], multimask=several[0])]
+    found: dict[int, MaskResult] = {}
+    for multimask in (False, True):
+        rows = [row for row in range(len(batches)) if several[row] == multimask]
+        wanted = [ImagePrompts(0, batches[row]) for row in rows]
+        work = partial(decode, runner.model, encoded, wanted, runner.transforms, multimask=multimask)
+        found.update(zip(rows, runner.run(work), strict=True))
+    return [found[row] for row in range(len(batches))]
+
+
+def _records(result: MaskResult, request: SegmentRequest, number: int) -> list[SegmentedMask]:
     result = result if request.multimask else result.best()
     masks, scores = result.masks()[0].cpu().numpy(), result.ious[0].cpu().numpy()
     return [
