@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sam2.image import encode
+from sam2.interop.rle import decode_mask
 from sam2.web.engine.features import FeatureCache
-from sam2.web.engine.prompts import answer, to_batch
+from sam2.web.engine.prompts import answer, masks_of, to_batch
 from sam2.web.engine.runner import Priority, Runner
 from sam2.web.schemas import Point, Prompts
 
@@ -93,12 +94,19 @@ def test_clicks_that_wait_together_share_a_pass_with_the_results_of_each_alone(r
     gate.open.set()
     for thread in threads:
         thread.join(20)
-    from sam2.interop.rle import decode_mask
-
     for n in range(3):
         before = decode_mask(alone[n].model_dump())
         now = found[n].masks()[0, 0].numpy()
         assert (before ^ now).sum() <= 0.005 * before.size
+
+
+def test_masks_are_those_of_the_image_predictor(runner):
+    image = runner.run(lambda: encode(runner.model, [picture(1)], runner.transforms))
+    said = Prompts(points=(Point(x=20, y=30), Point(x=50, y=40)))
+    result = runner.decode(image, to_batch(said, runner, (64, 80)), multimask=False)
+    (mask,) = masks_of(result)
+    assert (decode_mask(mask.model_dump()) ^ result.masks()[0, 0].numpy()).sum() <= 2  # the last bits of a logit
+    assert result.masks().any()
 
 
 def test_features_are_made_once_and_kept_within_the_budget(runner):

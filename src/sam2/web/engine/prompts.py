@@ -4,11 +4,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam2.image import EncodedImages
+from sam2.automatic.measure import runs_of
+from sam2.image import EncodedImages, MaskResult
 from sam2.image.prompts import Prompts as ImagePromptArrays
 from sam2.image.prompts import check_prompts, merge, to_model
-from sam2.interop.rle import check_rle, decode_mask, encode_mask, mask_area, mask_edges
+from sam2.interop.rle import check_rle, decode_mask, encode_mask, encode_runs, mask_area, mask_edges
 from sam2.modeling.types import PromptBatch
+from sam2.utils.masks import clean_logits
 from sam2.web.engine.runner import Runner
 from sam2.web.errors import StudioError
 from sam2.web.schemas import FrameObject, Preview, Prompts, RleMask, SegmentPrompt, Source
@@ -80,8 +82,23 @@ def answer(prompts: Prompts, encoded: EncodedImages, runner: Runner) -> tuple[Rl
     if prompts.empty:
         raise StudioError(422, "prompts must hold a point, a box or a mask")
     result = runner.decode(encoded, to_batch(prompts, runner, size), multimask=asks_for_several(prompts)).best()
-    mask = result.masks()[0, 0].cpu().numpy()
-    return rle_mask(mask), min(1.0, max(0.0, float(result.ious[0, 0])))
+    return masks_of(result)[0], min(1.0, max(0.0, float(result.ious[0, 0])))
+
+
+def masks_of(result: MaskResult) -> list[RleMask]:
+    """The first candidate of each object at the size of the picture, as ``result.masks()`` has it.
+
+    Masks are enlarged in the order in which they are encoded: on pictures of many megapixels a click waits for that.
+    """
+    transforms, (height, width) = result.transforms, result.size
+    logits = clean_logits(
+        result.logits[:, 0].float().cpu(),
+        transforms.mask_threshold,
+        max_hole_area=transforms.max_hole_area,
+        max_sprinkle_area=transforms.max_sprinkle_area,
+    )
+    runs = runs_of(logits, (0, 0, width, height), (height, width), transforms.mask_threshold)
+    return [RleMask(size=(height, width), counts=str(encode_runs(row, (height, width))["counts"])) for row in runs]
 
 
 def preview(prompts: Prompts, encoded: EncodedImages, runner: Runner) -> Preview:
