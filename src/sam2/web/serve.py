@@ -106,8 +106,11 @@ def listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens at the port, or at the first one from 7263 that is free.
 
     Raises:
+        ValueError: no port has such a number.
         OSError: it is taken, or the address is none of this machine's.
     """
+    if port is not None and not 0 <= port <= 65535:
+        raise ValueError(f"port must be 0 to 65535, got {port}")
     tried = [port] if port is not None else [*range(PORT, PORT + TRIED), 0]
     for number in tried:
         try:
@@ -138,6 +141,7 @@ def _first_project(studio: Studio, path: Path | None) -> str:
     try:
         project, _ = studio.projects.open_path(path)
     except StudioError as error:
+        studio.close()
         raise ValueError(f"{path}: {error.detail}") from error
     except BaseException:
         studio.close()
