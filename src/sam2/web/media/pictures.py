@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 LARGEST = 2560
 """Pixels of the longest side: no screen shows more of a whole picture."""
+MOST = 8192
+"""Pixels of the longest side for someone who zooms in: what a browser draws without trouble."""
 STRIP = 320
 """Longest side of the small pictures that are shown while someone scrubs."""
 _QUALITY, _STRIP_QUALITY = 90, 75

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from sam2.web.media.pictures import LARGEST, jpeg
+from sam2.web.media.pictures import LARGEST, MOST, jpeg
 from sam2.web.schemas import FrameNumber, Problem
 from sam2.web.studio import StudioDep
 
@@ -26,7 +26,7 @@ def image(
     frame: FrameNumber,
     request: Request,
     studio: StudioDep,
-    size: Annotated[int, Query(ge=16, le=LARGEST)] = LARGEST,
+    size: Annotated[int, Query(ge=16, le=MOST)] = LARGEST,
 ) -> Response:
     """JPEG, upright, its longest side ``size`` pixels at most."""
     project = studio.projects.get(name)

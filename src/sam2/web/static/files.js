@@ -68,9 +68,11 @@ async function list(into, folder, open) {
   });
   const up = make("button", { type: "button", onclick: () => void list(into, parent ?? "", open) }, "Up");
   if (parent !== null) rows.unshift(make("li", {}, up));
-  const all = make("button", { type: "button", onclick: () => open({ path: listing.folder }) }, `Open all ${photos} photos`);
+  const all = (/** @type {string} */ text, /** @type {"video" | undefined} */ kind) =>
+    make("button", { type: "button", onclick: () => open({ path: listing.folder, kind }) }, text);
+  const both = [all(`Open all ${photos} photos`, undefined), all("Open them as the frames of a video", "video")];
   const head = make("h2", { text: listing.folder || "Files" });
-  into.replaceChildren(head, ...(photos > 1 ? [all] : []), make("ul", { class: "list" }, ...rows));
+  into.replaceChildren(head, ...(photos > 1 ? both : []), make("ul", { class: "list" }, ...rows));
 }
 
 /** @param {HTMLElement} into @param {(what: string) => void} open */

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { store } from "./store.js";
 
-const [LANE, GAP, MOST, WAIT] = [16, 3, 8, 400]; // CSS pixels, lanes, ms
+const [TALL, HEIGHT, WAIT] = [19, 156, 400]; // CSS pixels of a lane and of all at most, ms
 
 /** @param {HTMLCanvasElement} canvas */
 export function drawTimeline(canvas) {
@@ -15,28 +15,28 @@ export function drawTimeline(canvas) {
     if (!project || !canvas.isConnected) return;
     const objects = [...project.objects].sort((one, other) => Number(other.id === objectId) - Number(one.id === objectId));
     const width = canvas.clientWidth;
-    const lanes = Math.min(MOST, Math.max(1, objects.length));
-    const height = lanes * (LANE + GAP) + GAP;
+    const tall = Math.min(TALL, HEIGHT / Math.max(1, objects.length)); // of a lane: many objects get thin ones
+    const [lane, height] = [0.84 * tall, tall * Math.max(1, objects.length) + 3];
     Object.assign(canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.scale(devicePixelRatio, devicePixelRatio);
     const step = width / project.num_frames;
-    objects.slice(0, MOST).forEach(({ id, colour, visible }, lane) => {
+    objects.forEach(({ id, colour, visible }, place) => {
       const known = timeline?.objects.find(({ object_id }) => object_id === id);
-      const bottom = (lane + 1) * (LANE + GAP);
+      const bottom = (place + 1) * tall;
       context.fillStyle = colour;
-      const largest = Math.max(1e-9, ...(known?.areas ?? []));
+      const largest = known?.areas.reduce((most, area) => Math.max(most, area), 1e-9) ?? 1;
       known?.frames.forEach((at, index) => {
         if (!known.areas[index]) return;
-        const tall = Math.max(2, LANE * Math.sqrt(known.areas[index] / largest));
+        const bar = Math.max(1, lane * Math.sqrt(known.areas[index] / largest));
         context.globalAlpha = (visible ? 1 : 0.4) * (0.25 + 0.6 * Math.min(1, Math.max(0, known.scores[index])));
         const left = Math.round(at * step);
-        context.fillRect(left, bottom - tall, Math.max(1, Math.round((at + 1) * step) - left), tall);
+        context.fillRect(left, bottom - bar, Math.max(1, Math.round((at + 1) * step) - left), bar);
       });
       context.globalAlpha = 1;
       for (const at of known?.prompted ?? []) {
         context.beginPath();
-        context.arc((at + 0.5) * step, bottom - LANE / 2, 4, 0, 2 * Math.PI);
+        context.arc((at + 0.5) * step, bottom - lane / 2, Math.min(4, lane / 3), 0, 2 * Math.PI);
         context.fillStyle = colour;
         context.fill();
         context.lineWidth = 1.75;

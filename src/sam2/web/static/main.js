@@ -7,7 +7,7 @@ import { startFiles } from "./files.js";
 import { startKeys } from "./keys.js";
 import { startObjects } from "./objects.js";
 import { findEverything, openProject } from "./project.js";
-import { startStage } from "./stage.js";
+import { Stage } from "./stage.js";
 import { store } from "./store.js";
 import { startTimeline } from "./timeline.js";
 import { undo } from "./undo.js";
@@ -16,7 +16,7 @@ for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelec
   button.prepend(icon(button.dataset.icon ?? ""));
 }
 
-const stage = startStage(get("stage"), store, api, undo, say);
+const stage = new Stage(get("stage"), store, api, undo, say);
 startObjects(stage.edits);
 startTimeline();
 startExports();

@@ -40,6 +40,13 @@ export class Pictures {
     this.timer = window.setTimeout(() => void this.#rest(frame), hurry && !ready ? SETTLE : 0);
   }
 
+  /** The frame in more pixels, for one who has zoomed in. @param {number} size longest side, pixels */
+  async closer(size) {
+    const { frame } = this;
+    const bitmap = await createImageBitmap(await fetchPicture(this.address(frame, size)));
+    if (frame === this.frame) this.arrived({ frame, bitmap, sharp: true });
+  }
+
   close() {
     clearTimeout(this.timer);
     this.frame = -1;

@@ -95,11 +95,6 @@ export function covers(rle, x, y) {
   return false;
 }
 
-/** @param {Rle} rle @returns {number} pixels that are set */
-export function area(rle) {
-  return runsOf(rle).reduce((sum, run, index) => sum + (index & 1 ? run : 0), 0);
-}
-
 /**
  * The part of a mask that is set, row by row, reduced by whole pixels: what drawing needs.
  *

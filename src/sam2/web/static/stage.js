@@ -22,6 +22,7 @@ const ZOOM = 1.35;
 const [BEFORE, AFTER, REACH] = [20, 60, 15]; // frames whose masks are fetched ahead, and when to fetch again
 const BREATH = 900; // ms, a pulse while an answer is awaited
 const HURRY = 250; // ms between frames that fly by
+const [CLOSE, LOOK] = [8192, 250]; // pixels that may be asked for, ms that a closer look lasts before they are
 const PLAIN = "#3b82f6"; // of an object that does not exist yet
 const NONE = { project: "", start: 0, stop: 0 };
 
@@ -35,6 +36,7 @@ export class Stage {
   waiting = false;
   moved = 0; // when the frame changed
   asked = 0; // when something was said of an object
+  closing = 0;
   fetched = NONE;
 
   /**
@@ -79,6 +81,17 @@ export class Stage {
     change();
     this.tools.look();
     this.draw(true);
+    clearTimeout(this.closing);
+    this.closing = window.setTimeout(() => this.#closer(), LOOK);
+  }
+
+  /** Ask for more pixels of the picture if it is seen larger than it came. */
+  #closer() {
+    const { shown, view, tools } = this;
+    if (!shown?.sharp || tools.gesture) return;
+    const size = Math.min(CLOSE, Math.max(view.picture.width, view.picture.height));
+    const has = Math.max(shown.bitmap.width, shown.bitmap.height);
+    if (has < size && view.scale * devicePixelRatio * size > 1.1 * has) void this.pictures?.closer(size).catch(() => {});
   }
 
   /** Draw before the screen is refreshed next. @param {boolean} [below] picture and masks, too */
@@ -257,17 +270,6 @@ export class Stage {
     if (chosen) parts.push(`${chosen.name} is selected`);
     this.host.setAttribute("aria-label", parts.join("; "));
   }
-}
-
-/**
- * @param {HTMLElement} host
- * @param {Store} store
- * @param {Api} api
- * @param {import("./undo.js").UndoStack} undo
- * @param {(text: string, kind?: "info" | "error") => void} say
- */
-export function startStage(host, store, api, undo, say) {
-  return new Stage(host, store, api, undo, say);
 }
 
 /** @param {HTMLElement} host */

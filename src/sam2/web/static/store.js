@@ -20,8 +20,8 @@ let state = {
   job: null,
   masksByFrame: new Map(),
 };
-/** @type {Set<{keys: (keyof State)[], listener: () => void}>} */
-const listeners = new Set();
+/** @type {{keys: (keyof State)[], listener: () => void}[]} */
+const listeners = [];
 
 /** @type {import("./types").Store} */
 export const store = {
@@ -32,9 +32,5 @@ export const store = {
     const now = state;
     for (const { keys, listener } of listeners) if (keys.some((key) => before[key] !== now[key])) listener();
   },
-  on(keys, listener) {
-    const entry = { keys, listener };
-    listeners.add(entry);
-    return () => listeners.delete(entry);
-  },
+  on: (keys, listener) => void listeners.push({ keys, listener }),
 };

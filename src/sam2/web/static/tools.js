@@ -10,7 +10,7 @@ import { covers } from "./rle.js";
 import { clamp, inside } from "./view.js";
 
 const SLOP = { mouse: 4, pen: 6, touch: 10 }; // CSS pixels that a click may wander
-const NEAR = { mouse: 11, pen: 14, touch: 22 }; // CSS pixels around a point that belong to it
+const NEAR = { mouse: 11, pen: 14, touch: 16 }; // CSS pixels around a point that belong to it
 const TWICE = 260; // ms within which a second tap makes a double one
 const CLOSER = 2.5; // zoom of a double tap
 const PLAIN = "#3b82f6";

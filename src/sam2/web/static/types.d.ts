@@ -38,7 +38,7 @@ export interface MediaEntry {
 }
 export interface MediaListing { folder: string; parent: string | null; entries: readonly MediaEntry[] }
 export interface UploadState { upload: string; kind: "images" | "video"; files: readonly string[]; size: number }
-export interface NewProject { path?: string; upload?: string; name?: string }
+export interface NewProject { path?: string; upload?: string; name?: string; kind?: "video" }
 export interface TrackRequest {
   direction: "forward" | "backward" | "both"; start: number; stop?: number; object_ids?: number[];
 }
@@ -62,5 +62,5 @@ export interface State {
 export interface Store {
   get(): State;
   set(patch: Partial<State>): void;
-  on(keys: (keyof State)[], listener: () => void): () => void;
+  on(keys: (keyof State)[], listener: () => void): void;
 }

@@ -46,11 +46,10 @@ export class UndoStack {
     this.tell();
   }
 
-  /** Be told now and after every change. @param {(state: UndoState) => void} listener @returns {() => void} stop */
+  /** Be told now and after every change. @param {(state: UndoState) => void} listener */
   on(listener) {
     this.listeners.add(listener);
     listener(this.state());
-    return () => this.listeners.delete(listener);
   }
 
   /** @returns {UndoState} */
