@@ -304,6 +304,7 @@ def _behaviour(model: Section) -> Behaviour:
         track_before_first_prompt=model.flag("track_before_first_prompt", False),
         # Nor here: there it is never so.
         second_look=model.flag("second_look", False),
+        pool_recent_memory=model.flag("pool_recent_memory", False),
     )
 
 

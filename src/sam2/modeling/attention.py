@@ -20,10 +20,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, m
     A single row of queries serves all rows of keys. PyTorch's own kernel everywhere but in bfloat16 inference on CPUs
     with long sequences, where it reaches less than half of the machine's matrix throughput (benchmarks/README.md):
     there row by row in chunks of queries, scores rounded to bfloat16 before the softmax. Keys where ``mask``
-    [1, 1, 1, M] is false are not read.
+    [1, 1, 1, M] is false are not read; one of floats, of the dtype of ``query``, is added to the scores.
     """
-    if dropout == 0.0 and mask is None and chunks_pay(query, key, value):
-        return _in_chunks(query, key, value)
+    adds = mask is None or mask.is_floating_point()
+    if dropout == 0.0 and adds and chunks_pay(query, key, value):
+        return _in_chunks(query, key, value, None if mask is None else mask.flatten())
     query = query.expand(len(key), -1, -1, -1)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
@@ -40,7 +41,7 @@ def chunks_pay(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def _in_chunks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _in_chunks(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     batch, heads, queries = len(key), *query.shape[1:3]
     query = (query * query.shape[-1] ** -0.5).expand(batch, -1, -1, -1)
     result = query.new_empty(batch, heads, queries, value.shape[-1])
@@ -51,5 +52,5 @@ def _in_chunks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         for start in range(0, queries, step):
             rows = slice(start, start + step)
             # As a linear layer with the keys as its weights: no transposed copy.
-            result[place][rows] = F.linear(q[rows], k).softmax(dim=-1) @ v
+            result[place][rows] = F.linear(q[rows], k, bias).softmax(dim=-1) @ v
     return result

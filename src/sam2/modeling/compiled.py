@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam2.modeling.memory_tokens import MemoryTokens
@@ -24,6 +25,9 @@ Backend = str | Callable[..., Any]
 
 VARIANTS = 64
 """Compiled forms of one network before PyTorch gives up: sizes of batches, precisions and models of a process."""
+
+PROMPTED = 2
+"""Memories of prompted frames are padded to a multiple of this where the others are pooled."""
 
 POINTERS = 16
 """Pointers are padded to a multiple of this, which is the most that the official behaviour reads of tracked frames."""
@@ -66,12 +70,11 @@ class CompiledNetworks(SAM2Base):
         memory = super().memory_tokens(context)
         if not (self._compiles() and self._compiles_memory()):
             return memory
-        h, w = context.features.shape[-2:]
-        return _padded(
-            memory,
-            placed=self.num_maskmem * h * w,
-            pointers=POINTERS * (self.hidden_dim // self.mem_dim),
-        )
+        cells = context.features.shape[-2] * context.features.shape[-1]
+        pointers = POINTERS * (self.hidden_dim // self.mem_dim)
+        if self.behaviour.pool_recent_memory:
+            return _padded(memory, (PROMPTED * cells, (self.num_maskmem - 1) * cells // 4, pointers))
+        return _padded(memory, (self.num_maskmem * cells, 0, pointers))
 
     def _compiles(self) -> bool:
         return not (self._compile_failed or self.training or torch.is_grad_enabled())
@@ -98,23 +101,26 @@ def _owner_and_function(part: Callable[..., Any]) -> tuple[Any, Callable[..., An
     return method.__self__, method.__func__
 
 
-def _padded(memory: MemoryTokens, *, placed: int, pointers: int) -> MemoryTokens:
-    """Tokens with a place, and those without, each followed by tokens that are not read."""
-    split = memory.tokens.shape[1] - memory.num_pointer_tokens
-    lengths = [split, memory.num_pointer_tokens]
-    spare = [_up_to(length, step) - length for length, step in zip(lengths, (placed, pointers), strict=True)]
+def _padded(memory: MemoryTokens, steps: tuple[int, int, int]) -> MemoryTokens:
+    """Tokens of each kind (whole, pooled, pointers), followed by some that are not read, to a multiple of its step."""
+    last = memory.num_pooled_tokens, memory.num_pointer_tokens
+    lengths = [memory.tokens.shape[1] - sum(last), *last]
+    padded = [_up_to(length, step) for length, step in zip(lengths, steps, strict=True)]
 
     def fill(x: Tensor) -> Tensor:
-        first, second = (x.new_zeros(len(x), count, x.shape[2]) for count in spare)
-        return torch.cat((x[:, :split], first, x[:, split:], second), dim=1)
+        parts: list[Tensor] = []
+        for length, more in zip(lengths, padded, strict=True):
+            parts.append(F.pad(x[:, :length], (0, 0, 0, more - length)))
+            x = x[:, length:]
+        return torch.cat(parts, dim=1)
 
-    read = torch.cat([torch.arange(n + more) < n for n, more in zip(lengths, spare, strict=True)])
+    read = torch.cat([torch.arange(more) < length for length, more in zip(lengths, padded, strict=True)])
     mask = read.to(memory.tokens.device)[None, None, None]
-    return MemoryTokens(fill(memory.tokens), fill(memory.position), lengths[1] + spare[1], mask)
+    return MemoryTokens(fill(memory.tokens), fill(memory.position), padded[1], padded[2], mask)
 
 
 def _up_to(length: int, step: int) -> int:
-    return step * max(1, -(-length // step))
+    return step * max(1, -(-length // step)) if step else length
 
 
 def _repeat_last(x: Tensor, rows: int) -> Tensor:

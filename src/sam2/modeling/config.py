@@ -133,7 +133,8 @@ class Behaviour:
 
     ``second_look`` has no official name either, and is off in every official configuration: a prompt that asks for one
     mask and brings none is answered twice, the second time with the first answer as its mask. The bundled model gains
-    by it.
+    by it. Nor has ``pool_recent_memory``, off as well: memories of tracked frames are read at half their resolution,
+    those of prompted frames in full, as in EfficientTAM (arXiv 2411.18933), which pools all.
     """
 
     # mask decoder
@@ -151,6 +152,7 @@ class Behaviour:
     sigmoid_bias_for_mem_enc: float = -10.0
     binarize_mask_from_pts_for_mem_enc: bool = False
     non_overlap_masks_for_mem_enc: bool = False
+    pool_recent_memory: bool = False
     max_cond_frames_in_attn: int = -1
     memory_temporal_stride_for_eval: int = 1
     # object pointers
@@ -178,7 +180,7 @@ class Behaviour:
 
 SAM2_0_BEHAVIOUR = Behaviour(add_tpos_enc_to_obj_ptrs=False, use_signed_tpos_enc_to_obj_ptrs=False)
 SAM2_1_BEHAVIOUR = Behaviour()
-NANO_BEHAVIOUR = Behaviour(second_look=True)
+NANO_BEHAVIOUR = Behaviour(second_look=True, pool_recent_memory=True)
 
 
 def check_image_size(image_size: int) -> None:

@@ -52,6 +52,7 @@ class MemoryAttentionLayer(nn.Module):
         pos: Tensor | None = None,
         query_pos: Tensor | None = None,
         num_k_exclude_rope: int = 0,
+        num_k_pooled: int = 0,
         key_mask: Tensor | None = None,
     ) -> Tensor:
         """tgt [B, N, C], memory [B, M, C_mem], pos and query_pos their position codes -> [B, N, C].
@@ -66,7 +67,9 @@ class MemoryAttentionLayer(nn.Module):
         if self.pos_enc_at_cross_attn_queries and query_pos is not None:
             query = query + query_pos
         key = memory + pos if self.pos_enc_at_cross_attn_keys and pos is not None else memory
-        read = self.cross_attn_image(query, key, memory, num_k_exclude_rope=num_k_exclude_rope, key_mask=key_mask)
+        read = self.cross_attn_image(
+            query, key, memory, num_k_exclude_rope=num_k_exclude_rope, num_k_pooled=num_k_pooled, key_mask=key_mask
+        )
         tgt = tgt + self.dropout2(read)
         hidden = self.linear2(self.dropout(self.activation(self.linear1(self.norm3(tgt)))))
         return tgt + self.dropout3(hidden)
@@ -122,11 +125,13 @@ class MemoryAttention(nn.Module):
         memory_position: Tensor | None,
         *,
         num_pointer_tokens: int,
+        num_pooled_tokens: int = 0,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
         """The same, batch first: tokens [B, N, C], or [1, N, C] for all, and memory [B, M, C_mem] -> [B, N, C].
 
-        ``memory_mask`` [1, 1, 1, M] is true where memory is read; None reads all.
+        The ``num_pooled_tokens`` before the pointers stand for 2 x 2 cells each (``MemoryTokens``). ``memory_mask``
+        [1, 1, 1, M] is true where memory is read; None reads all.
         """
         if self.training:  # each row has its own dropout
             tokens = tokens.expand(len(memory), -1, -1)
@@ -139,6 +144,7 @@ class MemoryAttention(nn.Module):
                 pos=memory_position,
                 query_pos=position,
                 num_k_exclude_rope=num_pointer_tokens,
+                num_k_pooled=num_pooled_tokens,
                 key_mask=memory_mask,
             )
         return self.norm(tokens)
@@ -149,6 +155,7 @@ class MemoryAttention(nn.Module):
         position: Tensor,
         memory: Tensor,
         memory_position: Tensor,
+        num_pooled_tokens: int,
         num_pointer_tokens: int,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
@@ -159,6 +166,7 @@ class MemoryAttention(nn.Module):
             position.flatten(2).transpose(1, 2),
             memory_position,
             num_pointer_tokens=num_pointer_tokens,
+            num_pooled_tokens=num_pooled_tokens,
             memory_mask=memory_mask,
         )
         return conditioned.transpose(1, 2).reshape(len(memory), -1, *embed.shape[-2:])

@@ -49,31 +49,38 @@ def _make_sine_table(
 
 
 @lru_cache(maxsize=_CACHED_SIZES)
-def rotary_table(height: int, width: int, *, dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_table(
+    height: int, width: int, *, dim: int, theta: float, device: torch.device, spacing: int = 1
+) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the axial rotary code, each [height * width, dim / 2] float32.
 
-    The first ``dim / 4`` angles turn with x, the rest with y (RoFormer, arXiv 2104.09864, in its axial 2-D form).
+    The first ``dim / 4`` angles turn with x, the rest with y (RoFormer, arXiv 2104.09864, in its axial 2-D form). With
+    a ``spacing`` the cells are the middles of blocks of that side, in a map that much larger.
     """
     with _plain_tensors():
-        return _make_rotary_table((height, width), dim, theta, device)
+        return _make_rotary_table((height, width, spacing), dim, theta, device)
 
 
-def _make_rotary_table(size: tuple[int, int], dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    height, width = size
+def _make_rotary_table(
+    size: tuple[int, int, int], dim: int, theta: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    height, width, spacing = size
     step = torch.arange(0, dim, 4, dtype=torch.float32, device=device)[: dim // 4]
     frequency = 1.0 / theta ** (step / dim)
     cell = torch.arange(height * width, dtype=torch.float32, device=device)
-    angle_x = torch.outer(cell % width, frequency)
-    angle_y = torch.outer(torch.div(cell, width, rounding_mode="floor"), frequency)
+    x, y = (spacing * at + (spacing - 1) / 2 for at in (cell % width, torch.div(cell, width, rounding_mode="floor")))
+    angle_x, angle_y = torch.outer(x, frequency), torch.outer(y, frequency)
     angle = torch.cat((angle_x, angle_y), dim=1)
     return angle.cos(), angle.sin()
 
 
-def square_rotary_table(side: int, dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def square_rotary_table(
+    side: int, dim: int, theta: float, device: torch.device, *, spacing: int = 1
+) -> tuple[Tensor, Tensor]:
     """:func:`rotary_table` of a square map; compilers, which cannot look into a cache, get the computation."""
     if torch.compiler.is_compiling():
-        return _make_rotary_table((side, side), dim, theta, device)
-    return rotary_table(side, side, dim=dim, theta=theta, device=device)
+        return _make_rotary_table((side, side, spacing), dim, theta, device)
+    return rotary_table(side, side, dim=dim, theta=theta, device=device, spacing=spacing)
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:

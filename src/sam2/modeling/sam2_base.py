@@ -177,6 +177,7 @@ class SAM2Base(OfficialCalls):
             position,
             memory.tokens,
             memory.position,
+            memory.num_pooled_tokens,
             memory.num_pointer_tokens,
             memory.mask,
         )
@@ -322,6 +323,7 @@ class SAM2Base(OfficialCalls):
             time_codes=self.maskmem_tpos_enc,
             position_encoding=self.memory_encoder.position_encoding,
             pointer_projection=self.obj_ptr_tpos_proj if self.behaviour.add_tpos_enc_to_obj_ptrs else None,
+            pool_recent=self.behaviour.pool_recent_memory,
         )
 
     def as_input(self, pixels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sam2.modeling.compiled import CompiledNetworks
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import MaskPrediction, MemoryContext, PromptBatch
 
-CONFIGS = {"official": small_config, "nano": small_nano_config}
+CONFIGS = {"official": small_config, "nano": partial(small_nano_config, version="nano")}
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
 
@@ -107,7 +108,7 @@ def test_masks_are_the_same_and_graphs_few(name: str) -> None:
 
 def test_failing_to_compile_gives_one_warning() -> None:
     model = compiled("nano", "no such backend")
-    expected = track(seeded(small_nano_config()), [1, 1])
+    expected = track(seeded(CONFIGS["nano"]()), [1, 1])
 
     with pytest.warns(UserWarning, match="compiling the networks failed, going on without") as caught:
         results = track(model, [1, 1])

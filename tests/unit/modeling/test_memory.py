@@ -1,5 +1,6 @@
 """Memory attention and memory encoder: official calls, order of tokens, what is refused."""
 
+from dataclasses import replace
 from math import isqrt
 
 import pytest
@@ -114,6 +115,47 @@ def test_every_route_equals_the_definition(dtype: torch.dtype, grad: bool, heads
     torch.testing.assert_close(got.float(), expected, **tolerance)
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize(
+    ("dtype", "grad"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False), (torch.bfloat16, True)]
+)
+@pytest.mark.parametrize("maps", [1, 6])
+def test_a_pooled_token_weighs_as_four_in_the_middle_of_them(
+    dtype: torch.dtype, grad: bool, heads: int, maps: int
+) -> None:
+    """Read as four tokens that are alike and turned by the same angle, by every route, few keys and many."""
+    torch.manual_seed(0)
+    attention = RoPEAttention(embedding_dim=32, num_heads=heads, rope_k_repeat=True, kv_in_dim=8).eval()
+    side = 30
+    fine, coarse = side * side, maps * (side // 2) ** 2
+    q = torch.randn(1, fine, 32)
+    k, v = torch.randn(2, fine + coarse + 4, 8), torch.randn(2, fine + coarse + 4, 8)
+    turn = rotary_table(side // 2, side // 2, dim=32 // heads, theta=1e4, device=torch.device("cpu"), spacing=2)
+    cos, sin = rotary_table(side, side, dim=32 // heads, theta=1e4, device=torch.device("cpu"))
+    torch.testing.assert_close(turn[0][side // 2 + 3, 0], torch.cos(torch.tensor(6.5)))  # x turns by 2 * 3 + 1 / 2
+
+    def keys(x: torch.Tensor) -> torch.Tensor:
+        key = attention.k_proj(x).unflatten(-1, (heads, -1)).transpose(1, 2)
+        circles = [torch.complex(cos, sin), torch.complex(*turn).repeat(maps, 1), torch.ones(4, 16 // heads)]
+        pairs = torch.view_as_complex(key.unflatten(-1, (-1, 2)).contiguous()) * torch.cat(circles)
+        return torch.view_as_real(pairs).flatten(-2)
+
+    with torch.no_grad():
+        repeats = torch.tensor([1] * fine + [4] * coarse + [1] * 4)
+        query = attention.q_proj(q).unflatten(-1, (heads, -1)).transpose(1, 2)
+        query = torch.view_as_complex(query.unflatten(-1, (-1, 2)).contiguous()) * torch.complex(cos, sin)
+        query, key = torch.view_as_real(query).flatten(-2), keys(k).repeat_interleave(repeats, dim=2)
+        value = attention.v_proj(v).unflatten(-1, (heads, -1)).transpose(1, 2).repeat_interleave(repeats, dim=2)
+        weights = (query @ key.transpose(-1, -2) / (32 / heads) ** 0.5).softmax(dim=-1)
+        expected = attention.out_proj((weights @ value).transpose(1, 2).flatten(2))
+    attention.to(dtype)
+    with torch.set_grad_enabled(grad):
+        got = attention(q.to(dtype), k.to(dtype), v.to(dtype), num_k_exclude_rope=4, num_k_pooled=coarse)
+
+    tolerance = {"atol": 1e-5, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 1e-2}
+    torch.testing.assert_close(got.float(), expected, **tolerance)
+
+
 class Doubled(torch.nn.Linear):
     """Stands for an adapter: a layer whose output is not its weight's alone."""
 
@@ -167,6 +209,35 @@ def test_tokens_are_memories_then_pointers() -> None:
     spatial = place.table(4, 4, torch.device("cpu"))[0, :, 1, 1]
     torch.testing.assert_close(memory.position[1, 16 + 5], spatial + codes[1, 0, 0])
     assert memory.position[:, 48:].abs().sum() == 0
+
+
+def test_memories_of_tracked_frames_are_pooled() -> None:
+    past = replace(context(), time_slots=(0, 6, 3))
+    codes, place = torch.randn(7, 1, 1, D), PositionEmbeddingSine(D)
+
+    memory = assemble(past, time_codes=codes, position_encoding=place, pointer_projection=None, pool_recent=True)
+
+    assert (memory.num_pooled_tokens, memory.num_pointer_tokens) == (2 * 4, 2 * C // D)
+    assert memory.tokens.shape == memory.position.shape == (2, 16 + 2 * 4 + 8, D)
+    torch.testing.assert_close(memory.tokens[1, 5], past.features[1, 1, :, 1, 1])  # the prompted one, cell (1, 1)
+    torch.testing.assert_close(memory.tokens[1, 16 + 4 + 1], past.features[1, 2, :, :2, 2:].mean((1, 2)))
+    table = place.table(4, 4, torch.device("cpu"))[0]
+    torch.testing.assert_close(memory.position[1, 16 + 1], table[:, :2, 2:].mean((1, 2)) + codes[0, 0, 0])
+    torch.testing.assert_close(memory.position[1, 5], table[:, 1, 1] + codes[6, 0, 0])
+
+
+def test_prompted_frames_alone_are_not_pooled() -> None:
+    past = replace(context(), time_slots=(6, 6, 6))
+    codes, place = torch.randn(7, 1, 1, D), PositionEmbeddingSine(D)
+
+    pooled, plain = (
+        assemble(past, time_codes=codes, position_encoding=place, pointer_projection=None, pool_recent=recent)
+        for recent in (True, False)
+    )
+
+    assert pooled.num_pooled_tokens == 0
+    torch.testing.assert_close(pooled.tokens, plain.tokens)
+    torch.testing.assert_close(pooled.position, plain.position)
 
 
 def test_one_frame_gives_no_nan() -> None:

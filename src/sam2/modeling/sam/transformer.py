@@ -53,8 +53,9 @@ class Attention(nn.Module):
 class RoPEAttention(Attention):
     """Attention whose queries and keys carry an axial rotary code of their cell.
 
-    Keys may be several maps in a row (``rope_k_repeat``) followed by ``num_k_exclude_rope`` tokens without a place.
-    ``feat_sizes`` is accepted for the official signature; the table follows the number of queries.
+    Keys may be several maps in a row (``rope_k_repeat``), then ``num_k_pooled`` tokens of maps of half the side, each
+    of which stands for 2 x 2 cells, then ``num_k_exclude_rope`` tokens without a place. ``feat_sizes`` is accepted for
+    the official signature; the table follows the number of queries.
     """
 
     def __init__(
@@ -78,7 +79,13 @@ class RoPEAttention(Attention):
         self.feat_sizes = tuple(feat_sizes)
 
     def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0, key_mask: Tensor | None = None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        num_k_exclude_rope: int = 0,
+        num_k_pooled: int = 0,
+        key_mask: Tensor | None = None,
     ) -> Tensor:
         """q [B, H * W, C], k and v [B, Nk, C_kv] -> [B, H * W, C]; the map is square. A single q serves all rows.
 
@@ -87,21 +94,27 @@ class RoPEAttention(Attention):
         side = math.isqrt(q.shape[1])
         if side * side != q.shape[1]:
             raise ValueError(f"q must hold the tokens of a square map, got {q.shape[1]} tokens")
-        placed = k.shape[1] - num_k_exclude_rope
+        placed = k.shape[1] - num_k_exclude_rope - num_k_pooled
         if placed != q.shape[1] and not self.rope_k_repeat:
             raise ValueError(f"k has {placed} tokens with a place for {q.shape[1]} queries; rope_k_repeat is off")
         if placed % q.shape[1]:
             raise ValueError(f"k must hold whole maps of {q.shape[1]} tokens, got {placed} tokens with a place")
         dim = self.internal_dim // self.num_heads
         table = square_rotary_table(side, dim, self.rope_theta, q.device)
+        maps = [(placed, table)]
+        if num_k_pooled:
+            coarse = square_rotary_table(side // 2, dim, self.rope_theta, q.device, spacing=2)
+            maps.append((num_k_pooled, coarse))
+            key_mask = _weighed(key_mask, k.shape[1], slice(placed, placed + num_k_pooled), like=q)
         query = rotate(self._halves(self.q_proj, q), table)
-        if key_mask is None and self._reads_unprojected(q, k, v):
+        masked = key_mask is not None and key_mask.dtype == torch.bool
+        if not masked and self._reads_unprojected(q, k, v):
             values, queries = v.to(query.dtype)[:, None], query.expand(len(k), -1, -1, -1)
             # One object at a time, so that its keys are still in the cache when they are read.
             rows = [slice(i, i + 1) for i in range(len(k))]
-            attended = [attend(queries[row], self._keys(k[row], table, placed), values[row]) for row in rows]
+            attended = [attend(queries[row], self._keys(k[row], maps), values[row], mask=key_mask) for row in rows]
             return self.out_proj(self.v_proj(torch.cat(attended)[:, 0]))
-        return self._attend(query, self._keys(k, table, placed), self._heads(self.v_proj(v)), key_mask)
+        return self._attend(query, self._keys(k, maps), self._heads(self.v_proj(v)), key_mask)
 
     def _reads_unprojected(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
         """Whether to attend to ``v`` itself and project what was read, rather than each token before.
@@ -113,15 +126,22 @@ class RoPEAttention(Attention):
         narrower = v.shape[-1] < self.internal_dim
         return self.num_heads == 1 and narrower and not drops and chunks_pay(q, k, v)
 
-    def _keys(self, k: Tensor, table: tuple[Tensor, Tensor], placed: int) -> Tensor:
-        """Projected keys [B, heads, Nk, d], the first ``placed`` of them turned."""
+    def _keys(self, k: Tensor, maps: list[tuple[int, tuple[Tensor, Tensor]]]) -> Tensor:
+        """Projected keys [B, heads, Nk, d]; ``maps`` says how many in a row are turned by which table."""
         key = self._halves(self.k_proj, k)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return torch.cat((rotate(key[:, :, :placed], table), key[:, :, placed:]), dim=2)
-        cells = len(table[0])
-        for start in range(0, placed, cells):  # in the cache, and in place
-            one_map = key[:, :, start : start + cells]
-            one_map.copy_(rotate(one_map, table))
+            parts: list[Tensor] = []
+            for count, table in maps:
+                parts.append(rotate(key[:, :, :count], table))
+                key = key[:, :, count:]
+            return torch.cat((*parts, key), dim=2)
+        first = 0
+        for count, table in maps:
+            cells = len(table[0])
+            for start in range(first, first + count, cells):  # in the cache, and in place
+                one_map = key[:, :, start : start + cells]
+                one_map.copy_(rotate(one_map, table))
+            first += count
         return key
 
     def _halves(self, projection: nn.Linear, x: Tensor) -> Tensor:
@@ -138,6 +158,16 @@ class RoPEAttention(Attention):
             return self._heads(F.linear(x, weight, bias))
         projected: Tensor = projection(x)
         return self._heads(projected.view(*x.shape[:-1], heads, -1, 2).transpose(-1, -2).reshape(*x.shape[:-1], width))
+
+
+def _weighed(mask: Tensor | None, count: int, pooled: slice, *, like: Tensor) -> Tensor:
+    """What is added to the scores of ``count`` keys [1, 1, 1, count] so that those that are ``pooled`` weigh as four.
+
+    Keys where ``mask``, of the same shape, is false weigh nothing.
+    """
+    bias = like.new_zeros(1, 1, 1, count)
+    bias[..., pooled] = math.log(4)
+    return bias if mask is None else bias.masked_fill(~mask, -math.inf)
 
 
 class TwoWayAttentionBlock(nn.Module):
