@@ -44,7 +44,7 @@ class StudioSettings:
     device: str | None = None
     upload_limit: int = 4 * 2**30
     upload_files: int = 10_000
-    image_pixels: int = 256_000_000
+    image_pixels: int = 178_000_000
     unpacked_limit: int = 4 * 2**30
     json_limit: int = 64 * 2**20
     idle_minutes: float = 30.0

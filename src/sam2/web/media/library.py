@@ -2,15 +2,18 @@
 
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 
 from sam2.io.listed import images_in, natural_key
 from sam2.web.errors import StudioError
-from sam2.web.media.kinds import kind_by_name
+from sam2.web.media.kinds import can_be_told, kind_by_name, unknown_kind
 from sam2.web.media.uploads import Uploads
 from sam2.web.schemas import Kind, MediaEntry, MediaListing
 from sam2.web.settings import StudioSettings
 
+_FOREIGN = "\0\\:" if os.name == "nt" else "\0"
+"""What no relative path holds: on Windows they name drives and streams, elsewhere names may have them."""
 MOST_ENTRIES = 5000
 """So many entries of a folder are listed at most."""
 
@@ -38,18 +41,15 @@ class MediaLibrary:
         place = self.resolve(folder)
         if not place.is_dir():
             raise StudioError(404, f"there is no folder {folder}")
-        entries: list[MediaEntry] = []
         try:
             with os.scandir(place) as found:
-                for item in found:
-                    entry = None if item.name.startswith(".") else self._entry(item, folder)
-                    if entry is not None:
-                        entries.append(entry)
-                    if len(entries) >= MOST_ENTRIES:
-                        break
+                names = sorted(
+                    (_sort_key(item), item.name) for item in found if item.name[0] != "." and can_be_told(item.name)
+                )
         except OSError as error:
             raise StudioError(403, f"folder {folder} may not be read") from error
-        entries.sort(key=lambda entry: (entry.kind != "folder", natural_key(entry.name)))
+        known = (self._entry(place / name, folder) for _, name in names)
+        entries = islice((entry for entry in known if entry is not None), MOST_ENTRIES)
         parent = None if not folder.strip("/") else folder.strip("/").rpartition("/")[0]
         return MediaListing(folder=folder.strip("/"), parent=parent, entries=tuple(entries))
 
@@ -61,7 +61,7 @@ class MediaLibrary:
         """
         if self.root is None:
             raise StudioError(404, "no folder is open: start the studio with one, or upload a file")
-        if "\0" in path or "\\" in path or path.startswith("/") or ":" in path.split("/")[0]:
+        if path.startswith("/") or any(sign in path for sign in _FOREIGN):
             raise StudioError(403, "path must be relative to the folder that is open, with forward slashes")
         if ".." in path.split("/"):
             raise StudioError(403, "path must not leave the folder that is open")
@@ -70,7 +70,7 @@ class MediaLibrary:
             if place != self.root and self.root not in place.parents:
                 raise StudioError(403, "path must not leave the folder that is open")
             mode = place.stat().st_mode
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
             raise StudioError(404, "there is no such file or folder") from error
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise StudioError(404, "there is no such file or folder")
@@ -90,7 +90,7 @@ class MediaLibrary:
             raise StudioError(404, "there is no such file or folder")
         kind = kind_by_name(path.name)
         if kind is None:
-            raise StudioError(415, f"{path.name} is neither a photo nor a video")
+            raise unknown_kind(path.name)
         return "images" if kind == "image" else "video"
 
     def upload_kind(self, upload: str) -> Kind:
@@ -122,21 +122,32 @@ class MediaLibrary:
         """Drop uploads that nobody made a project of."""
         self.uploads.close()
 
-    def _entry(self, item: os.DirEntry[str], folder: str) -> MediaEntry | None:
+    def _entry(self, item: Path, folder: str) -> MediaEntry | None:
         path = "/".join(part for part in (folder.strip("/"), item.name) if part)
         try:
-            self.resolve(path)  # a link that leads out is not shown
+            if item.is_symlink() or any(sign in item.name for sign in _FOREIGN):
+                self.resolve(path)  # what leads out, or could not be opened, is not shown
             if item.is_dir():
-                return MediaEntry(name=item.name, path=path, kind="folder", images=_count_images(item.path))
+                os.scandir(item).close()  # nor is what may not be read
+                return MediaEntry(name=item.name, path=path, kind="folder", images=_count_images(item))
             kind = kind_by_name(item.name)
-            return None if kind is None else MediaEntry(name=item.name, path=path, kind=kind, size=item.stat().st_size)
+            if kind is None or not item.is_file() or not os.access(item, os.R_OK):
+                return None
+            return MediaEntry(name=item.name, path=path, kind=kind, size=item.stat().st_size)
         except (StudioError, OSError):
             return None
 
 
-def _count_images(folder: str) -> int:
+def _sort_key(item: os.DirEntry[str]) -> tuple[bool, list[tuple[int, int, str]]]:
+    """Folders first; where it is not known what an entry is, finding out is left for later."""
     try:
-        with os.scandir(folder) as found:
-            return sum(kind_by_name(item.name) == "image" and item.name[0] != "." for item in found)
+        return not item.is_dir(), natural_key(item.name)
+    except OSError:
+        return True, natural_key(item.name)
+
+
+def _count_images(folder: Path) -> int:
+    try:
+        return len(images_in(folder))
     except OSError:
         return 0

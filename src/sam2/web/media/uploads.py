@@ -5,23 +5,32 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from sam2.web.errors import StudioError, disk_error
 from sam2.web.media.archives import unpack
-from sam2.web.media.kinds import check_image, check_video, kind_by_name
+from sam2.web.media.kinds import check_image, check_video, kind_by_name, unknown_kind
 from sam2.web.schemas import Kind, UploadState
 from sam2.web.settings import StudioSettings
 
 FOLDER = ".uploads"
 HOURS = 6.0
 """What nobody made a project of for so long is dropped."""
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789\u00b9\u00b2\u00b3"),
+}
+_NAME_BYTES = 180
+"""Names of files are 255 bytes at most nearly everywhere; exports make longer ones of them."""
 
 
 @dataclass(slots=True)
@@ -68,6 +77,8 @@ class Uploads:
             await run_in_threadpool(self._accept, entry, path, name, size)
         except OSError as error:
             raise disk_error(error, "the upload") from error
+        except ClientDisconnect as error:
+            raise StudioError(400, "the upload was cut off") from error  # nobody hears it: the client is gone
         finally:
             entry.busy = False
             path.unlink(missing_ok=True)
@@ -93,11 +104,14 @@ class Uploads:
             StudioError: 404 there is no such upload, 409 it still comes, 507 the disk is full.
         """
         entry = self._get(upload)
-        if entry.busy:
-            raise StudioError(409, "the upload is not complete yet")
+        with self._lock:
+            if entry.busy:
+                raise StudioError(409, "the upload is not complete yet")
+            entry.busy = True  # nothing is added to what moves
         try:
             shutil.move(str(entry.folder), str(into))
         except OSError as error:
+            entry.busy = False
             raise disk_error(error, "the upload") from error
         with self._lock:
             self._uploads.pop(upload, None)
@@ -131,11 +145,12 @@ class Uploads:
             with self._lock:
                 self._uploads[upload] = _Upload(self.folder / upload)
         entry = self._get(upload)
-        if entry.busy:
-            raise StudioError(409, "another file of this upload is still coming")
-        if entry.kind == "video":
-            raise StudioError(422, "a video is a project of its own: begin another upload")
-        entry.busy, entry.changed = True, time.monotonic()
+        with self._lock:
+            if entry.busy:
+                raise StudioError(409, "another file of this upload is still coming")
+            if entry.kind == "video":
+                raise StudioError(422, "a video is a project of its own: begin another upload")
+            entry.busy, entry.changed = True, time.monotonic()
         return upload, entry
 
     def _get(self, upload: str) -> _Upload:
@@ -166,7 +181,7 @@ class Uploads:
             return
         kind = kind_by_name(name)
         if kind is None:
-            raise StudioError(415, f"{name} is neither a photo, a video nor a .zip of photos")
+            raise unknown_kind(name)
         if kind == "video" and entry.files:
             raise StudioError(422, "a video is a project of its own: begin another upload")
         if len(entry.files) >= self.settings.upload_files:
@@ -174,8 +189,8 @@ class Uploads:
         if kind == "image":
             check_image(path, pixels=self.settings.image_pixels)
         else:
-            check_video(path)
-        name = free_name(name, set(entry.files))
+            check_video(path, pixels=self.settings.image_pixels)
+        name = free_name(name, {stem_of(other) for other in entry.files})
         path.replace(entry.folder / name)
         entry.kind, entry.size = "images" if kind == "image" else "video", entry.size + size
         entry.files.append(name)
@@ -188,18 +203,26 @@ def safe_name(name: str) -> str:
         StudioError: 422 nothing is left.
     """
     last = re.split(r"[/\\]", name)[-1]
-    last = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", last).strip(" .")[-120:]
-    if not last or last.startswith("."):
+    last = re.sub(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]', "_", last).strip(" .")
+    last = last.encode()[-_NAME_BYTES:].decode(errors="ignore").strip(" .")  # what counts is the ending
+    if not last:
         raise StudioError(422, "name must be the name of a file")
-    return f"_{last}" if last.split(".")[0].lower() in _RESERVED else last
+    return f"_{last}" if last.split(".")[0].strip().lower() in _RESERVED else last
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    """``name``, with a number if it is taken; capitals do not count."""
-    folded = {other.casefold() for other in taken}
+def stem_of(name: str) -> str:
+    """What no two files of an upload may share: capitals and endings do not count.
+
+    What is exported of a photo is called as the photo, with another ending.
+    """
+    return name.rpartition(".")[0].casefold()
+
+
+def free_name(name: str, stems: Container[str]) -> str:
+    """``name``, with a number if its stem is among ``stems``; see :func:`stem_of`."""
     stem, dot, suffix = name.rpartition(".")
     found, number = name, 1
-    while found.casefold() in folded:
+    while stem_of(found) in stems:
         number += 1
         found = f"{stem}-{number}{dot}{suffix}"
     return found

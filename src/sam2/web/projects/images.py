@@ -16,6 +16,7 @@ from sam2.io.images import read_image
 from sam2.io.listed import images_in
 from sam2.web.engine.prompts import answer, as_rle, frame_object, preview
 from sam2.web.errors import StudioError
+from sam2.web.media.kinds import can_be_told
 from sam2.web.projects.project import Context, Project
 from sam2.web.projects.store import ProjectStore
 from sam2.web.schemas import FrameObject, Preview, Prompts
@@ -140,7 +141,7 @@ class ImageProject(Project):
 def photo_names(source: Path) -> list[str]:
     """Names of the photos of a folder in natural order, or of the one photo; nothing if the source is gone."""
     if source.is_dir():
-        return [path.name for path in images_in(source)]
+        return [path.name for path in images_in(source) if can_be_told(path.name)]
     return [source.name] if source.exists() else []
 
 

@@ -20,6 +20,7 @@ from sam2.io.images import read_image
 from sam2.web.engine.prompts import asks_for_several, check_said, to_batch
 from sam2.web.engine.runner import Runner
 from sam2.web.errors import StudioError
+from sam2.web.media.kinds import BROKEN, IMAGE_FORMATS
 from sam2.web.schemas import (
     MaskForm,
     Problem,
@@ -75,10 +76,12 @@ def _size_of(content: bytes, pixels: int) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's own limit: ours is told in our words
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
                 width, height = image.size
                 turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise StudioError(413, f"image is too large: {pixels} pixels are allowed") from error
+    except BROKEN as error:
         raise StudioError(415, "image is no picture that can be read") from error
     if width * height > pixels:
         raise StudioError(413, f"image is {width} x {height}: {pixels} pixels are allowed")
@@ -107,9 +110,9 @@ def _encoded(content: bytes, studio: Studio) -> EncodedImages:
 
 def _decoded(content: bytes) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
             return read_image(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise StudioError(415, "image is truncated or damaged") from error
 
 
