@@ -30,6 +30,7 @@ class SimulationConfig:
         kinds: probability of each kind of first prompt.
         box_noise: standard deviation of a box corner, as a share of the box's side.
         max_box_noise: its limit in pixels of a 1024-pixel image.
+        loose_share: boxes that are drawn carelessly instead, with much that is not the object on one side or several.
         centre_share: clicks in the middle of a region rather than anywhere in it.
         corrections: probability of 0, 1, 2 ... correction rounds.
         again_share: corrections without a click: the same prompt, with the prediction that it gave.
@@ -38,6 +39,7 @@ class SimulationConfig:
     kinds: dict[PromptKind, float] = field(default_factory=lambda: {"box": 0.5, "click": 0.4, "mask": 0.1})
     box_noise: float = 0.1
     max_box_noise: float = 20.0
+    loose_share: float = 0.0
     centre_share: float = 0.5
     corrections: tuple[float, ...] = (0.25, 0.25, 0.2, 0.15, 0.15)
     again_share: float = 0.0
@@ -171,6 +173,9 @@ def _noisy_box(
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale - np.array([0, 0, 1, 1])
     sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
+    if rng.random() < config.loose_share:
+        out = np.array([-1, -1, 1, 1]) * rng.exponential(0.6, 4) * (rng.random(4) < 0.5)
+        return np.clip(box + out * np.maximum(sides, 0.1 * image_size), 0, image_size - 1).astype(np.float32)
     limit = config.max_box_noise * image_size / 1024
     # Some users draw tightly: the noise of a box is itself drawn.
     noise = np.clip(rng.normal(0, config.box_noise * rng.random(), 4) * sides, -limit, limit)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sam2.train.data.augment import Window, degrade, jitter_colours, object_window, random_window, whole_window
 from sam2.train.nano.data.loader import batches
 from sam2.train.nano.data.pack import PackedData, open_packed, pack
-from sam2.train.nano.data.samples import SampleConfig, Sampler, paste, paste_tied
+from sam2.train.nano.data.samples import SampleConfig, Sampler, hang_on_ropes, paste, paste_tied
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,37 @@ def test_masks_lie_on_their_objects(data):
     """Discs are red; whatever was cropped, mirrored and recoloured, they are redder than what surrounds them."""
     wanted = {"thing": 1.0, "whole": 0, "group": 0, "part": 0, "stuff": 0, "salient": 0}
     right = []
-    for sample in draw(data, count=20, absent_share=0, composite_share=0, kind_weights=wanted):
+    for sample in draw(data, count=20, absent_share=0, composite_share=0, rope_share=0, kind_weights=wanted):
         image = sample.image[::2, ::2].astype(int)
         redness = image[..., 0] - image[..., 1]
         right += [redness[mask].mean() > redness[~sample.masks.any(0)].mean() + 5 for mask in sample.masks]
     assert np.mean(right) > 0.85  # a few photos turn grey
+
+
+def test_ropes_belong_to_what_hangs_on_them():
+    image = np.full((128, 128, 3), 90, np.uint8)
+    hung, other = np.zeros((2, 64, 64), bool)
+    hung[20:36, 10:20], other[:, 40:] = True, True
+
+    for seed in range(20):
+        drawn, (tied, rest), weights = hang_on_ropes(np.random.default_rng(seed), image, [hung, other], [1.0, 3.0])
+        assert (tied & hung).sum() == hung.sum()
+        assert not (tied & rest).any()
+        assert (tied & ~hung).any()
+        changed = (drawn != image).any(-1)
+        assert not changed[40:72, 20:40].any()  # the object itself is as it was
+        assert changed.reshape(64, 2, 64, 2).any((1, 3))[tied & ~hung].all()
+        assert weights == [3.0, 3.0]
+
+
+def test_large_objects_get_no_ropes():
+    image, large = np.zeros((128, 128, 3), np.uint8), np.ones((64, 64), bool)
+
+    drawn, masks, weights = hang_on_ropes(np.random.default_rng(0), image, [large], [1.0])
+
+    assert drawn is image
+    assert masks[0] is large
+    assert weights == [1.0]
 
 
 def test_held_out_photos_are_drawn_by_nobody_but_who_asks(data):

@@ -21,6 +21,8 @@ from sam2.train.nano.data.records import KINDS
 KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25, "salient": 1.2}
 TURN_SHARE = 0.35
 """Cut-outs that are turned when pasted; a turned one fills less of its box."""
+MAX_HUNG = 0.12
+"""Share of the picture that an object on ropes covers at most."""
 SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.4}
 
 
@@ -34,6 +36,8 @@ class SampleConfig:
         composite_share: samples with cut-outs pasted on a photo.
         tether_share: of those, the ones with an object of several parts that thin lines hold together: a rider and
             a kite, a dog and its leash. They fill little of their box.
+        rope_share: photos on which an object that is there gets thin ropes, which belong to it: a box around it is then
+            mostly background, in surroundings that are real.
         absent_share: masks that are empty, for prompts on nothing.
         min_area: least share of the square that an object must cover.
     """
@@ -42,6 +46,7 @@ class SampleConfig:
     masks: int = 6
     composite_share: float = 0.25
     tether_share: float = 0.2
+    rope_share: float = 0.15
     absent_share: float = 0.03
     min_area: float = 0.004
     whole_share: float = 0.35
@@ -87,6 +92,8 @@ class Sampler:
             image, masks, weights = self._draw_composite(rng)
         else:
             image, masks, weights = self.draw_photo(rng, self.pick_image(rng))
+            if masks and rng.random() < self.config.rope_share:
+                image, masks, weights = hang_on_ropes(rng, image, masks, weights)
         for _ in range(8):
             if masks:
                 break
@@ -236,11 +243,46 @@ def paste_tied(
     return image, whole | (cv2.resize(rope, (size // 2, size // 2), interpolation=cv2.INTER_AREA) > 80)
 
 
-def _fan(rng: np.random.Generator, start: tuple[int, int], size: int) -> list[tuple[int, int]]:
-    """Ends of two to four lines from ``start`` out of the picture, in about the same direction."""
+def hang_on_ropes(
+    rng: np.random.Generator, image: NDArray[np.uint8], masks: list[NDArray[np.bool_]], weights: list[float]
+) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]], list[float]]:
+    """Thin ropes from one of the smaller ``masks`` ([S/2, S/2] each) across ``image`` [S, S, 3], as a part of it.
+
+    What the ropes cover belongs to no other object any more. The object counts as much as all others together.
+    Everything comes back as it was if no object is small enough for its box to stay mostly empty.
+    """
+    small = [index for index, mask in enumerate(masks) if 0 < mask.mean() < MAX_HUNG]
+    if not small:
+        return image, masks, weights
+    chosen, size = small[int(rng.integers(len(small)))], image.shape[0]
+    start = _middle(rng, masks[chosen])
+    rope = np.zeros((size, size), np.uint8)
+    thickness = int(rng.integers(1, max(2, size // 120) + 1))
+    reach = rng.uniform(0.25, 1.5)
+    for end in _fan(rng, start, size, reach=reach):
+        cv2.line(rope, start, end, 255, thickness, cv2.LINE_AA)
+    own = cv2.resize(masks[chosen].astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+    rope[own] = 0
+    weight = (rope.astype(np.float32) / 255)[..., None] * rng.uniform(0.5, 1)
+    image = (image * (1 - weight) + rng.integers(0, 256, 3) * weight).astype(np.uint8)
+    covered = cv2.resize(rope, (size // 2, size // 2), interpolation=cv2.INTER_AREA) > 80
+    masks = [mask | covered if index == chosen else mask & ~covered for index, mask in enumerate(masks)]
+    others = sum(weights) - weights[chosen]
+    weights = [*weights[:chosen], max(others, weights[chosen]), *weights[chosen + 1 :]]
+    return image, masks, weights
+
+
+def _middle(rng: np.random.Generator, mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Any pixel (x, y) of the picture that a cell of ``mask`` stands for."""
+    y, x = divmod(int(rng.choice(np.flatnonzero(mask))), mask.shape[1])
+    return 2 * x, 2 * y
+
+
+def _fan(rng: np.random.Generator, start: tuple[int, int], size: int, *, reach: float = 1.5) -> list[tuple[int, int]]:
+    """Ends of two to four lines from ``start`` in about the same direction, ``reach`` times ``size`` long."""
     angles = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.15, int(rng.integers(2, 5)))
-    reach = 1.5 * size
-    return [(round(start[0] + reach * np.cos(angle)), round(start[1] + reach * np.sin(angle))) for angle in angles]
+    length = reach * size
+    return [(round(start[0] + length * np.cos(angle)), round(start[1] + length * np.sin(angle))) for angle in angles]
 
 
 def _fitted(
