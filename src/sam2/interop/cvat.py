@@ -4,7 +4,6 @@ CVAT has no tracks of masks: of a track of masks it reads the first. Objects of 
 that reason, one polygon a frame: parts and holes are joined by bridges.
 """
 
-import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +14,13 @@ import numpy as np
 from sam2.interop.annotations import AnnotatedImage, Box, ObjectAnnotation, VideoInfo
 from sam2.interop.bridges import Polygon, join_polygons
 from sam2.interop.cvat_reader import SCORE, read_cvat
-from sam2.interop.files import Draft, DraftFolder, video_path
+from sam2.interop.files import Draft, DraftFolder, legal_xml, video_path
 from sam2.interop.polygons import mask_to_polygons
 from sam2.interop.ranges import ranges_text
 from sam2.interop.rle import Rle, decode_mask, mask_edges, mask_to_runs
 
 __all__ = ["CvatWriter", "read_cvat"]
 
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _Attributes = Mapping[str, object]
 
@@ -216,16 +214,11 @@ def _extras(item: ObjectAnnotation) -> str:
 
 
 def _attributes(values: _Attributes) -> str:
-    return "".join(f" {name}={quoteattr(_legal(str(value)))}" for name, value in values.items())
+    return "".join(f" {name}={quoteattr(legal_xml(str(value)))}" for name, value in values.items())
 
 
 def _text(value: object) -> str:
-    return escape(_legal(str(value)))
-
-
-def _legal(text: str) -> str:
-    """``text`` without characters that XML cannot hold."""
-    return _ILLEGAL.sub("\ufffd", text)
+    return escape(legal_xml(str(value)))
 
 
 def _range(size: int) -> _Attributes:

@@ -41,6 +41,14 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def legal_xml(text: str) -> str:
+    """``text`` without characters that XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
 def inner_path(name: str) -> PurePosixPath:
     """``name`` as a path that cannot lead out of a folder and is allowed everywhere; folders in it stay.
 

@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 from sam2.interop.annotations import AnnotatedImage, Box, ObjectAnnotation, VideoInfo
 from sam2.interop.brush_rle import encode_brush
-from sam2.interop.files import Draft, DraftFolder, json_text
+from sam2.interop.files import Draft, DraftFolder, json_text, legal_xml
 from sam2.interop.label_studio_reader import LOCAL_FILES, read_label_studio
 from sam2.interop.ranges import ranges_text
 
@@ -254,6 +254,6 @@ def _video_config(labels: Sequence[str]) -> str:
 def _label_lines(labels: Sequence[str]) -> list[str]:
     colours = (_COLOURS[number % len(_COLOURS)] for number in range(len(labels)))
     return [
-        f'    <Label value={quoteattr(label)} background="{colour}"/>'
+        f'    <Label value={quoteattr(legal_xml(label))} background="{colour}"/>'
         for label, colour in zip(labels, colours, strict=True)
     ]

@@ -66,6 +66,7 @@ class VideoFile(FrameSource):
         self.num_frames = self.index.num_frames
         if not self.num_frames:
             raise ValueError(f"{self.name} holds no frame")
+        self.fps = _mean_rate(self.fps, self.times)
         with self._errors("cannot be decoded"):
             self._reader: VideoReader | None = VideoReader(self)
             first = to_rgb(self._reader.frame(0))
@@ -187,6 +188,13 @@ def _video_stream(container: Any, name: str) -> Any:
     if streams[0].codec_context is None:
         raise ValueError(f"{name} is encoded in a way that the installed PyAV cannot decode")
     return streams[0]
+
+
+def _mean_rate(said: float | None, times: list[float]) -> float | None:
+    """Frames a second over the whole file: what containers say is a guess where frames are not equally long."""
+    span = times[-1] - times[0] if len(times) > 1 else 0.0
+    mean = (len(times) - 1) / span if span > 0 else said
+    return mean if said is None or mean is None or abs(mean / said - 1) > 0.02 else said
 
 
 def _is_cover(stream: Any) -> bool:

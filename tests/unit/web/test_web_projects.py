@@ -227,10 +227,9 @@ def test_exports_are_read_by_readers(client, photo, tmp_path):
 
 
 def test_an_export_of_nothing_says_so(client, photo):
-    client.post(f"{photo}/exports", json={"formats": ["coco"]})
-    job = done(client, photo)
-    assert job["state"] == "failed"
-    assert "nothing to export" in job["message"]
+    answer = client.post(f"{photo}/exports", json={"formats": ["coco"]})
+    assert answer.status_code == 409
+    assert "nothing to export" in answer.json()["detail"]
     assert client.get(f"{photo}/exports/none").status_code == 404
 
 

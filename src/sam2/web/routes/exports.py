@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from sam2.web.exporting.choices import check_request, choices
-from sam2.web.exporting.export import export_project, find_export
+from sam2.web.exporting.export import check_there_is_something, export_project, find_export
 from sam2.web.jobs import Job
 from sam2.web.schemas import ExportChoices, ExportRequest, JobState, Problem
 from sam2.web.studio import StudioDep
@@ -29,6 +29,7 @@ def export(name: str, request: ExportRequest, studio: StudioDep) -> JobState:
     """Begins a job; when it is done, its ``url`` is where the file is."""
     project = studio.projects.get(name)
     check_request(request, project.store.record.kind)
+    check_there_is_something(project, request)
 
     def work(job: Job) -> None:
         if export_project(project, request, job) is not None:
