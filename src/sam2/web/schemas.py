@@ -6,7 +6,8 @@ numbered from 0; in a set of photos each photo is a frame. Masks are compressed 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Kind = Literal["images", "video"]
 Status = Literal["todo", "done", "review", "skipped"]
@@ -18,12 +19,29 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 MaskForm = Literal["rle", "png", "polygons"]
+FIRST_ERROR = pydantic.FailFast() if hasattr(pydantic, "FailFast") else None
+"""Of a long list, the first thing that is wrong is told: telling of a million would take a minute."""
+MOST_FIELDS, MOST_ENTRIES = 100, 10_000
+"""No schema has so many, and no list of a request."""
+
+
+def _not_endless(data: object) -> object:
+    if isinstance(data, list | tuple) and len(data) > MOST_ENTRIES:
+        raise ValueError(f"at most {MOST_ENTRIES} entries are allowed")
+    return data
 
 
 class Schema(BaseModel):
     """Unknown fields and numbers that are not finite are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_boundless(cls, data: object) -> object:
+        if isinstance(data, dict) and len(data) > MOST_FIELDS:  # each would be told of
+            raise ValueError(f"at most {MOST_FIELDS} fields are allowed")
+        return data
 
 
 class RleMask(Schema):
@@ -48,7 +66,7 @@ class Prompts(Schema):
     exclude each other. Nothing at all takes everything back; an empty mask says that the object is not there.
     """
 
-    points: Annotated[tuple[Point, ...], Field(max_length=500)] = ()
+    points: Annotated[tuple[Point, ...], FIRST_ERROR, Field(max_length=500)] = ()
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
     mask: RleMask | None = None
 
@@ -224,7 +242,7 @@ class TrackRequest(Schema):
     direction: Direction = "forward"
     start: FrameNumber
     stop: FrameNumber | None = None
-    object_ids: tuple[ObjectNumber, ...] | None = None
+    object_ids: Annotated[tuple[ObjectNumber, ...], BeforeValidator(_not_endless)] | None = None
 
 
 class EverythingRequest(Schema):
@@ -238,8 +256,8 @@ class EverythingRequest(Schema):
 class ExportRequest(Schema):
     """What to write: names of formats and of effects; ``done`` frames only, or all that have masks."""
 
-    formats: Annotated[tuple[str, ...], Field(max_length=30)] = ()
-    effects: Annotated[tuple[str, ...], Field(max_length=10)] = ()
+    formats: Annotated[tuple[str, ...], FIRST_ERROR, Field(max_length=30)] = ()
+    effects: Annotated[tuple[str, ...], FIRST_ERROR, Field(max_length=10)] = ()
     only_done: bool = False
 
 
@@ -278,7 +296,7 @@ class Timeline(Schema):
 class SegmentPrompt(Schema):
     """One object of ``POST /v1/segment``: points, a box or both, or a rough mask with or without points."""
 
-    points: Annotated[tuple[Point, ...], Field(max_length=500)] = ()
+    points: Annotated[tuple[Point, ...], FIRST_ERROR, Field(max_length=500)] = ()
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
     mask: RleMask | None = None
 
@@ -287,7 +305,7 @@ class SegmentRequest(Schema):
     """A picture (the bytes of a file, base64) and what to segment in it."""
 
     image: str
-    prompts: Annotated[tuple[SegmentPrompt, ...], Field(min_length=1, max_length=256)]
+    prompts: Annotated[tuple[SegmentPrompt, ...], FIRST_ERROR, Field(min_length=1, max_length=256)]
     masks: MaskForm = "rle"
     multimask: bool = False
 

@@ -60,7 +60,13 @@ def serve(wanted: Wanted, *, say: Callable[[str], object]) -> None:
         say(f"the studio is at {address}")
         say("projects are kept in " + str(settings.projects) + "; Ctrl-C ends, everything is saved")
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            lifespan="on",
+            proxy_headers=False,  # a client of this machine could give itself another address with each call
+            server_header=False,
         )
         server = _Server(config, studio)
         if wanted.browser:

@@ -1,14 +1,19 @@
 """What must be refused is refused, with a status and a sentence."""
 
+import base64
+import contextlib
 import io
 import socket
+import time
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 from PIL import Image
 
+from sam2.web.security import guard
 from sam2.web.settings import StudioSettings
 
 TOKEN = "a-token-that-is-long"
@@ -98,7 +103,9 @@ def test_the_token_is_needed(locked):
     assert locked.get("/v1/server").status_code == 401
     assert locked.get("/").status_code == 401
     assert locked.get("/v1/server", headers={"authorization": "Bearer wrong"}).status_code == 401
-    assert locked.get("/v1/server", headers={"cookie": "sam2_studio=guessed"}).status_code == 401
+    assert (
+        locked.get("/v1/server", headers={"cookie": f"sam2_studio_{locked.base_url.port}=guessed"}).status_code == 401
+    )
     assert locked.get("/v1/server", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
@@ -193,6 +200,207 @@ def test_browsers_are_told_to_be_careful(client):
 def test_floods_are_stopped(serve, tmp_path):
     with serve(tmp_path, requests_per_second=2) as client:
         assert 429 in {client.get("/v1/server").status_code for _ in range(40)}
+
+
+def test_after_wrong_tokens_the_right_one_is_not_heard_either(locked):
+    """Or guessing would go on as fast as before, and only the refusals would read otherwise."""
+    for number in range(12):
+        locked.get("/v1/server", headers={"authorization": f"Bearer {number}"})
+    assert locked.get("/v1/server", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 429
+
+
+def test_pages_that_are_logged_in_do_not_suffer_from_guesses(locked):
+    assert locked.get("/", params={"token": TOKEN}).status_code == 303
+    cookies = dict(locked.cookies)
+    locked.cookies.clear()
+    for number in range(12):
+        assert locked.get("/", params={"token": f"wrong {number}"}).status_code == 401
+    assert locked.get("/", params={"token": TOKEN}).status_code == 401  # too many were wrong
+    for name, value in cookies.items():
+        locked.cookies.set(name, value)
+    assert locked.get("/v1/server").status_code == 200
+
+
+def test_the_token_is_taken_from_nowhere_else(locked):
+    assert locked.get("/v1/server", params={"token": TOKEN}).status_code == 401
+    assert locked.get("/v1/server", headers={"cookie": f"token={TOKEN}"}).status_code == 401
+    name = f"sam2_studio_{locked.base_url.port}"
+    assert locked.get("/v1/server", headers={"cookie": f"{name}={TOKEN}"}).status_code == 401
+    assert locked.get("/v1/server", headers={"cookie": f'{name}="\\"; {name}=; ;;=\x7f'}).status_code == 401
+    assert locked.get("/v1/server", headers={"authorization": f"Basic {TOKEN}"}).status_code == 401
+    assert locked.get("/v1/server", headers={"x-token": TOKEN}).status_code == 401
+    assert raw(locked, b"GET /?token=%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 401")
+    for path in ("/openapi.json", "/static/main.js", "/v1/nothing", "//v1/server", "/v1/../v1/server"):
+        assert locked.get(path).status_code == 401
+
+
+def test_a_page_is_logged_out_after_its_hours(serve, tmp_path):
+    with serve(tmp_path, token=TOKEN, session_hours=1.5 / 3600) as client:
+        cookie = client.get("/", params={"token": TOKEN}).headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        assert client.get("/v1/server", headers={"cookie": cookie}).status_code == 200
+        time.sleep(1.6)
+        assert client.get("/v1/server", headers={"cookie": cookie}).status_code == 401
+
+
+def test_two_studios_of_a_machine_do_not_take_each_others_pages(serve, tmp_path):
+    with serve(tmp_path / "a", token=TOKEN) as first, serve(tmp_path / "b", token=TOKEN) as second:
+        cookies = [client.get("/", params={"token": TOKEN}).headers["set-cookie"] for client in (first, second)]
+        both = "; ".join(cookie.partition(";")[0] for cookie in cookies)  # browsers do not tell ports apart
+        assert {client.get("/v1/server", headers={"cookie": both}).status_code for client in (first, second)} == {200}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost.evil.example", "127.0.0.1.evil.example", "evil@localhost", "localhost@evil", "localhost:80@evil"),
+        *("127.1", "2130706433", "localhost.", "0.0.0.0", "", "[::1", "localhost/", "localhost?", "localhost#x", "::1"),
+    ],
+)
+def test_names_that_only_look_like_this_machine(client, host):
+    answer = raw(client, f"GET /v1/server HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_heads_that_contradict_themselves(client):
+    def status(*lines: str, body: str = "") -> int:
+        answer = raw(client, "\r\n".join([*lines, "Connection: close", "", body]).encode("latin-1"))
+        return int(answer.split()[1])
+
+    post = ("POST /v1/projects HTTP/1.1", "Host: localhost", "Content-Type: application/json")
+    assert status("GET /v1/server HTTP/1.1", "Host: evil.example", "Host: localhost") == 400
+    assert status("GET /v1/server HTTP/1.0") == 403
+    assert status("GET http://evil.example/v1/server HTTP/1.1", "Host: localhost") == 404
+    for length in ("-2", "+2", "2, 3", "\u00b2", "0x2", "1e1"):
+        assert status(*post, f"Content-Length: {length}", body="{}") == 400
+    assert status(*post, "Content-Length: 2", "Content-Length: 3", body="{}") == 400
+    chunked = ("Content-Length: 2", "Transfer-Encoding: chunked")
+    assert status(*post, *chunked, body="0\r\n\r\n") in (400, 422)
+    assert status("GET /v1/server HTTP/1.1", "Host: localhost", *(f"X{n}: x" for n in range(20_000))) in (400, 431)
+
+
+HOSTILE = ["..", "../..", "..\\..", "a\\b", "\0", "a\0", "%2e%2e", "%252e%252e", ".", "CON", "a" * 5000, "\u202e", "~"]
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_no_part_of_an_address_reaches_a_file(client, part):
+    client.post("/v1/projects", json={"path": "disc.png"})
+    part = quote(part, safe="%")
+    for method, path in (
+        ("GET", f"/v1/projects/{part}"),
+        ("DELETE", f"/v1/projects/{part}"),
+        ("GET", f"/v1/projects/{part}/frames/0/image"),
+        ("GET", f"/v1/projects/disc/exports/{part}"),
+        ("DELETE", f"/v1/uploads/{part}"),
+        ("GET", f"/static/{part}.js"),
+        ("GET", f"/static/{part}"),
+    ):
+        answer = raw(client, f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert int(answer.split()[1]) in (307, 404, 405), (method, path)
+        assert b"etc" not in answer
+    assert client.get("/v1/projects/disc").status_code == 200
+
+
+def test_json_that_is_meant_to_hurt(client):
+    client.post("/v1/projects", json={"path": "disc.png"})
+    client.post("/v1/projects/disc/objects", json={"frame": 0})
+    many = 300_000
+    start = time.perf_counter()
+    for method, path, body in (
+        ("POST", "/v1/projects", "[" * many + "]" * many),
+        ("POST", "/v1/projects", '{"path":' * many + "1" + "}" * many),
+        ("POST", "/v1/projects", '{"path": ' + "9" * many + "}"),
+        ("POST", "/v1/projects", "{" + ",".join(f'"{n}":1' for n in range(many)) + "}"),
+        ("PUT", "/v1/projects/disc/frames/0/objects/1/prompts", '{"points": [' + "{}," * many + "{}]}"),
+        ("POST", "/v1/segment", '{"image": "", "prompts": [' + "{}," * many + '{"points": [{}]}]}'),
+        ("POST", "/v1/projects/disc/track", '{"start": 0, "object_ids": [' + "1," * many + "1]}"),
+        ("POST", "/v1/projects/disc/exports", '{"formats": [' + "1," * many + "1]}"),
+        ("PUT", "/v1/projects/disc/frames/0/objects/1/prompts", '{"mask":{"size":[1000000,1000000],"counts":"01"}}'),
+    ):
+        answer = client.request(method, path, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422), (path, answer.text)
+        assert len(detail(answer)) <= 1000
+    assert time.perf_counter() - start < 10
+
+
+def test_pictures_that_are_meant_to_hurt(serve, tmp_path):
+    def segment(content: bytes) -> int:
+        image = base64.b64encode(content).decode()
+        return client.post("/v1/segment", json={"image": image, "prompts": [{"box": [1, 1, 5, 5]}]}).status_code
+
+    with serve(tmp_path, image_pixels=40_000) as client:
+        assert segment(png((300, 200))) == 413
+        for form in ("JPEG", "WEBP", "GIF", "TIFF"):
+            buffer = io.BytesIO()
+            Image.new("RGB", (300, 200)).save(buffer, form)
+            assert segment(buffer.getvalue()) == 413
+        # PostScript is run by another program where Pillow is asked to open it
+        assert segment(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n") == 415
+        assert segment(png((30, 20))[:-30]) == 415
+
+
+def test_streams_of_events_have_an_end(client):
+    client.post("/v1/projects", json={"path": "disc.png"})
+    head = b"GET /v1/projects/disc/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        answers = []
+        for _ in range(guard.STREAMS[0] + 2):
+            where = (client.base_url.host, client.base_url.port or 80)
+            connection = stack.enter_context(socket.create_connection(where, timeout=10))
+            connection.sendall(head)
+            answers.append(connection.recv(4096)[:12])
+        assert answers == [b"HTTP/1.1 200"] * guard.STREAMS[0] + [b"HTTP/1.1 429"] * 2
+        assert client.get("/v1/server").status_code == 200
+    deadline = time.monotonic() + 10
+    while raw(client, head)[:12] != b"HTTP/1.1 200":  # those who are gone make room
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_bodies_that_come_too_slowly(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.3)
+    with serve(tmp_path) as client:
+        for path in ("/v1/segment", "/v1/uploads?name=a.png"):
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            answer = raw(client, f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+            assert answer.startswith(b"HTTP/1.1 408")
+        assert not list((tmp_path / ".uploads").glob("*"))
+
+
+def test_calls_that_are_not_finished_do_not_pile_up(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "CALLS", (5, 8))
+    with serve(tmp_path) as client, contextlib.ExitStack() as stack:
+        where = (client.base_url.host, client.base_url.port or 80)
+        head = b"POST /v1/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx"
+        for _ in range(5):
+            stack.enter_context(socket.create_connection(where, timeout=10)).sendall(head)
+        deadline = time.monotonic() + 10
+        while client.get("/v1/server").status_code != 429:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        stack.close()
+        while client.get("/v1/server").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_sets_whose_photos_lead_out_of_the_folder(serve, tmp_path):
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    Image.new("RGB", (20, 20)).save(outside / "private.png")
+    Image.new("RGB", (20, 20)).save(inside / "own.png")
+    try:
+        (inside / "link.png").symlink_to(outside / "private.png")
+        (inside / "twin.png").symlink_to(inside / "own.png")
+    except OSError:
+        pytest.skip("this system makes no links here")
+    with serve(tmp_path / "projects", files=inside) as client:
+        answer = client.post("/v1/projects", json={"path": ""})
+        assert answer.status_code == 403
+        assert "link.png is a link" in detail(answer)
+        (inside / "link.png").unlink()
+        assert client.post("/v1/projects", json={"path": ""}).json()["num_frames"] == 2
 
 
 def png(size: tuple[int, int]) -> bytes:

@@ -1,13 +1,18 @@
 """How the studio is started: ports, tokens, addresses, and what cannot be opened."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sam2.cli.studio import default_projects, studio
+from sam2.web import serve as serving
 from sam2.web.serve import PORT, Wanted, address_of, listen, serve, settings_of
 
+whole = serving._Server
 WANTED = Wanted(
     path=None,
     port=0,
@@ -64,6 +69,31 @@ def test_what_cannot_be_opened_is_said(tmp_path):
         serve(wanted, say=lambda _: None)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         studio(tmp_path / "nothing")
+
+
+def test_clients_do_not_choose_their_address(monkeypatch, tmp_path):
+    """Or each guess of the token would come from another client."""
+    servers, said = [], []
+    monkeypatch.setattr(serving, "_Server", lambda *given: servers.append(whole(*given)) or servers[-1])
+    wanted = replace(WANTED, projects=tmp_path, token="a-token-that-is-long")
+    thread = threading.Thread(target=serve, args=(wanted,), kwargs={"say": said.append}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not (servers and servers[0].started):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    address = said[0].split()[-1].partition("?")[0]
+    try:
+        statuses = [
+            httpx.get(f"{address}v1/server", headers={"authorization": "Bearer x", "x-forwarded-for": f"10.0.0.{n}"})
+            for n in range(15)
+        ]
+        assert {answer.status_code for answer in statuses} == {401, 429}
+        assert "server" not in statuses[0].headers
+    finally:
+        servers[0].should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_where_projects_are_kept(monkeypatch, tmp_path):

@@ -76,6 +76,19 @@ class MediaLibrary:
             raise StudioError(404, "there is no such file or folder")
         return place
 
+    def to_open(self, path: str) -> Path:
+        """As :meth:`resolve`, of something that becomes a project: the photos of a folder must not lead out of it.
+
+        Raises:
+            StudioError: as there; 403, a photo in the folder is a link that leads out.
+        """
+        place = self.resolve(path)
+        assert self.root is not None  # or there would be no place
+        for photo in images_in(place) if place.is_dir() else ():
+            if photo.is_symlink() and self.root not in photo.resolve().parents:
+                raise StudioError(403, f"photo {photo.name} is a link that leaves the folder that is open")
+        return place
+
     def kind_of(self, path: Path) -> Kind:
         """What a file or folder is opened as.
 

@@ -80,7 +80,7 @@ class ProjectRegistry:
         if (new.path is None) == (new.upload is None):
             raise StudioError(422, "exactly one of path and upload must be given")
         if new.path is not None:
-            return self.open_path(self.library.resolve(new.path), name=new.name)
+            return self.open_path(self.library.to_open(new.path), name=new.name)
         assert new.upload is not None
         with self._lock:
             kind, title = self.library.upload_kind(new.upload), self.library.upload_title(new.upload)

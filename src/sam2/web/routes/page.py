@@ -1,5 +1,6 @@
 """The page itself."""
 
+import re
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
@@ -14,6 +15,8 @@ _TYPES = {
     "svg": "image/svg+xml",
 }
 
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,60}")
+
 
 @router.get("/")
 def index() -> Response:
@@ -26,7 +29,7 @@ def static(name: str) -> Response:
     """A file of the page."""
     kind = _TYPES.get(name.rpartition(".")[2])
     file = files("sam2.web") / "static" / name
-    if kind is None or "/" in name or "\\" in name or not file.is_file():
+    if kind is None or not _NAME.fullmatch(name) or not file.is_file():
         raise StudioError(404, "there is no such file")
     return Response(file.read_bytes(), media_type=kind)
 

@@ -1,5 +1,6 @@
 """The layer that every request passes first."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from sam2.web.security.logins import Logins
 from sam2.web.security.origins import SAFE_METHODS, refusal
-from sam2.web.security.rates import Rate
+from sam2.web.security.rates import Rate, Slots
 from sam2.web.settings import StudioSettings
 
 Scope = MutableMapping[str, Any]
@@ -21,6 +22,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 UPLOADS = "/v1/uploads"
 WRONG_TOKENS = 1.0
 """So many a second a client may try, ten at once."""
+BODY_SECONDS = 60.0
+"""A body of which nothing comes for so long is given up."""
+STREAMS = (32, 256)
+"""Streams of events that one client, and all of them, may have open."""
+CALLS = (128, 512)
+"""Calls that one client, and all of them, may have open: a body that comes slowly holds memory or a file."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -44,9 +51,10 @@ class Guard:
 
     def __init__(self, app: App, settings: StudioSettings) -> None:
         self.app, self.settings = app, settings
-        self.logins = Logins(settings.token, settings.session_hours)
+        self.logins = Logins(settings.token, settings.session_hours, port=settings.port)
         self._rate = Rate(settings.requests_per_second, 5 * settings.requests_per_second)
         self._wrong = Rate(WRONG_TOKENS, 10)
+        self._streams, self._calls = Slots(*STREAMS), Slots(*CALLS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,10 +72,26 @@ class Guard:
         if scope["path"] == "/" and "token" in parse_qs(scope["query_string"].decode("latin-1")):
             await self._log_in(scope, send)
             return
+        # who has tried too many wrong tokens is not told of a right one either, or guessing would go on as before
+        if self.logins.needed and "authorization" in headers and self._wrong.spent(_client(scope)):
+            await answer(send, 429, "too many wrong tokens: wait a while")
+            return
         if not self.logins.admits(headers):
             await self._ask_for_token(scope, headers, send)
             return
-        await self._pass_on(scope, receive, send)
+        await self._admit(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a call on, if its client has not too many open."""
+        client = _client(scope)
+        slots = self._streams if scope["path"].endswith("/events") else self._calls
+        if not slots.take(client):
+            await answer(send, 429, "too many calls at a time: close other pages of the studio")
+            return
+        try:
+            await self._pass_on(scope, receive, send)
+        finally:
+            slots.give(client)
 
     def _problem(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         why = refusal(scope["method"], headers, self.settings)
@@ -100,20 +124,23 @@ class Guard:
             await answer(send, 401, "this is not the token: use the address that the studio printed when it started")
 
     async def _ask_for_token(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
-        if "authorization" in headers and not self._wrong.allows(_client(scope)):
-            await answer(send, 429, "too many wrong tokens: wait a while")
-            return
+        if "authorization" in headers:
+            self._wrong.allows(_client(scope))  # counts
         text = "a token is needed: use the address that the studio printed, or send Authorization: Bearer TOKEN"
         await answer(send, 401, text, extra=[(b"www-authenticate", b"Bearer")])
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what comes; a body without a length may be endless."""
+        """Count what comes, and do not wait for ever: a body without a length may be endless, and one with it slow."""
         limit = self.settings.upload_limit if scope["path"] == UPLOADS else self.settings.json_limit
-        came = 0
+        came, complete = 0, False
 
         async def counted() -> Message:
-            nonlocal came
-            message = await receive()
+            nonlocal came, complete
+            try:  # after the body, what comes is the end of the connection, and that may take as long as it likes
+                message = await asyncio.wait_for(receive(), None if complete else BODY_SECONDS)
+            except (TimeoutError, asyncio.TimeoutError):
+                raise HTTPException(408, "the rest of the body did not come") from None
+            complete = not message.get("more_body", False)
             came += len(message.get("body", b""))
             if came > limit:
                 raise HTTPException(413, f"too large: {limit} bytes are allowed")

@@ -18,10 +18,12 @@ class Logins:
     Args:
         token: what must be known; None lets everybody in.
         hours: how long a page stays logged in.
+        port: of the server. Browsers send cookies to all ports of a machine: two studios do not take each other's.
     """
 
-    def __init__(self, token: str | None, hours: float) -> None:
+    def __init__(self, token: str | None, hours: float, *, port: int) -> None:
         self._token, self._seconds = token, hours * 3600
+        self._name = f"{COOKIE}_{port}"
         self._lock = threading.Lock()
         self._pages: dict[str, float] = {}
 
@@ -51,18 +53,18 @@ class Logins:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.knows(token.strip()):
             return True
-        number = _cookie(headers.get("cookie", ""))
+        number = _cookie(headers.get("cookie", ""), self._name)
         with self._lock:
             return number is not None and self._pages.get(number, 0.0) > time.monotonic()
 
     def cookie(self, number: str) -> str:
         """The header that gives a page its number: no script reads it, no other site sends it."""
-        return f"{COOKIE}={number}; Path=/; HttpOnly; SameSite=Strict; Max-Age={int(self._seconds)}"
+        return f"{self._name}={number}; Path=/; HttpOnly; SameSite=Strict; Max-Age={int(self._seconds)}"
 
 
-def _cookie(header: str) -> str | None:
+def _cookie(header: str, name: str) -> str | None:
     try:
-        found = SimpleCookie(header).get(COOKIE)
+        found = SimpleCookie(header).get(name)
     except CookieError:
         return None
     return None if found is None else found.value

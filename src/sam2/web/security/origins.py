@@ -60,6 +60,7 @@ def _is_visit(method: str, headers: Mapping[str, str]) -> bool:
 
 def _host_name(host: str) -> str | None:
     try:
-        return urlsplit(f"//{host}").hostname
+        parts = urlsplit(f"//{host}")
+        return parts.hostname if parts.netloc == host and "@" not in host else None
     except ValueError:
         return None

@@ -1,8 +1,8 @@
-"""How often a client may call."""
+"""How often a client may call, and how many calls may last at a time."""
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 CLIENTS = 4096
 """So many are remembered; who has not called for longest is forgotten first."""
@@ -25,10 +25,45 @@ class Rate:
         """Whether the client may call (which counts)."""
         now = time.monotonic() if now is None else now
         with self._lock:
-            left, seen = self._buckets.pop(client, (self.burst, now))
-            left = min(self.burst, left + (now - seen) * self.per_second)
+            left = self._left(client, now)
             allowed = left >= 1
+            self._buckets.pop(client, None)
             self._buckets[client] = (left - 1 if allowed else left, now)
             if len(self._buckets) > CLIENTS:
                 self._buckets.popitem(last=False)
         return allowed
+
+    def spent(self, client: str) -> bool:
+        """Whether the client may not call now (asking does not count)."""
+        with self._lock:
+            return self._left(client, time.monotonic()) < 1
+
+    def _left(self, client: str, now: float) -> float:
+        left, seen = self._buckets.get(client, (self.burst, now))
+        return min(self.burst, left + (now - seen) * self.per_second)
+
+
+class Slots:
+    """Calls that last: so many of one client, and so many of all, at a time.
+
+    Args:
+        each: of one client.
+        all_: of all of them.
+    """
+
+    def __init__(self, each: int, all_: int) -> None:
+        self.each, self.all = each, all_
+        self._held: Counter[str] = Counter()  # one event loop takes and gives them all
+
+    def take(self, client: str) -> bool:
+        """Take a place, if there is one; it must be given back."""
+        if self._held[client] >= self.each or self._held.total() >= self.all:
+            return False
+        self._held[client] += 1
+        return True
+
+    def give(self, client: str) -> None:
+        """Give a place back."""
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
