@@ -72,14 +72,15 @@ def predict_prompted(
     features: ImageFeatures,
     prompt: FramePrompt,
     *,
-    context: MemoryContext | None = None,
+    fused: Tensor | None = None,
     earlier: Tensor | None = None,
 ) -> FrameOutput:
     """What the model makes of a user's prompt for one object; memory is not encoded yet.
 
     Args:
         features: one row.
-        context: the object's memory; None on a frame that was not tracked yet, which is read without memory.
+        fused: [1, C, h, w], the embedding conditioned on the object's memory (``fuse_memory``); None on a frame that
+            was not tracked yet, which is read without memory.
         earlier: [1, 1, S/4, S/4], the logits that the user saw, to be corrected.
     """
     if prompt.mask is not None:
@@ -87,8 +88,8 @@ def predict_prompted(
         return _finish(model, model.mask_as_prediction(features, mask))
     logits = None if earlier is None else earlier.to(model.device).clamp(-LOW_RES_LIMIT, LOW_RES_LIMIT)
     batch = prompt.as_batch(model.device, logits)
-    embed = model.condition_on_nothing(features.embed) if context is None else model.fuse_memory(features, context)
-    multimask = model.behaviour.proposes_several(batch.num_points, is_first=context is None)
+    embed = model.condition_on_nothing(features.embed) if fused is None else fused
+    multimask = model.behaviour.proposes_several(batch.num_points, is_first=fused is None)
     candidates = model.answer_prompts(embed, features.high_res, batch, multimask=multimask)
     return _finish(model, model.select_mask(candidates))
 
@@ -120,6 +121,12 @@ def gather(model: SAM2Base, jobs: Sequence[TrackJob]) -> MemoryContext:
             pointers[row, place].copy_(job.bank.pointer_of(frame).pointer[0], non_blocking=True)
     distances = torch.tensor([[float(d) for _, d in job.selection.pointers] for job in jobs], device=device)
     return MemoryContext(memories, first.slots, pointers, distances.reshape(len(jobs), -1), first.max_pointers)
+
+
+def tensors_read(job: TrackJob) -> list[Tensor]:
+    """All that :func:`gather` reads of the past of one object."""
+    memories = [_memory(job.bank, frame) for frame, _ in job.selection.memories]
+    return [*memories, *(job.bank.pointer_of(frame).pointer for frame, _ in job.selection.pointers)]
 
 
 def rows_at_once(image_size: int) -> int:

@@ -103,6 +103,17 @@ class VideoSession(SessionState):
         prompt = FramePrompt(mask=read_mask(mask, image_size=self.model.image_size))
         return self._answer(self.tracks.get(obj_id) or self.new_track(obj_id), frame_idx, prompt)
 
+    @torch.inference_mode()
+    def prepare(self, frame_idx: int, obj_id: int) -> bool:
+        """Do ahead what the next correction of an object on a frame needs; such a click then only decodes.
+
+        Returns:
+            Whether there was anything to do: not where the object was not tracked.
+        """
+        frame_idx, obj_id = self._check_place(frame_idx, obj_id)
+        track = self.tracks.get(obj_id)
+        return track is not None and self._fused(track, frame_idx) is not None
+
     def clear_prompts(self, frame_idx: int, obj_id: int) -> None:
         """Take back what was said of an object on a frame. A mask that was shown there stays until tracked again.
 
@@ -210,21 +221,31 @@ class VideoSession(SessionState):
     def _answer(self, track: ObjectTrack, frame: int, prompt: FramePrompt) -> FrameResult:
         features = self.features.get(frame)
         earlier = self.output_at(track, frame)
-        context = None
-        if track.is_tracked(frame):
-            reverse = track.bank.directions[frame]
-            selection = self.select(track, frame, reverse=reverse)
-            if selection.memories:
-                context = engine.gather(self.model, [engine.TrackJob(track.bank, selection)])
+        fused = self._fused(track, frame)
         output = engine.predict_prompted(
             self.model,
             features,
             prompt,
-            context=context,
+            fused=fused,
             earlier=None if earlier is None else earlier.logits,
         )
-        conditioning = context is None or self.model.behaviour.add_all_frames_to_correct_as_cond
+        conditioning = fused is None or self.model.behaviour.add_all_frames_to_correct_as_cond
         self.tracks[track.obj_id] = track
         track.prompts[frame] = prompt
         track.drafts[frame] = Draft(output.to(self.storage_device), conditioning)
         return self.result(frame, {track.obj_id: output})
+
+    def _fused(self, track: ObjectTrack, frame: int) -> torch.Tensor | None:
+        """A frame as the object's memories change it; None where it was not tracked, or nothing is remembered."""
+        if not track.is_tracked(frame):
+            return None
+        selection = self.select(track, frame, reverse=track.bank.directions[frame])
+        if not selection.memories:
+            return None
+        features, job = self.features.get(frame), engine.TrackJob(track.bank, selection)
+        return self.fused.get(
+            (track.obj_id, frame),
+            lambda: self.model.fuse_memory(features, engine.gather(self.model, [job])),
+            read=[features.embed, *engine.tensors_read(job)],
+            selection=selection,
+        )

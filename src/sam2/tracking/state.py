@@ -13,6 +13,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.types import ImageFeatures
 from sam2.tracking import engine
 from sam2.tracking.features import FrameFeatures, as_frame
+from sam2.tracking.fused import FusedFrames
 from sam2.tracking.history import History
 from sam2.tracking.objects import ObjectTrack
 from sam2.tracking.policy import MemoryPolicy, OfficialMemory
@@ -57,6 +58,7 @@ class SessionState:
         self.policy: MemoryPolicy = policy or OfficialMemory()
         self.storage_device = torch.device(options.storage_device or model.device)
         self.features = FrameFeatures(model, self.frames, keep=options.feature_frames)
+        self.fused = FusedFrames()
         self.tracks: dict[int, ObjectTrack] = {}
         self._size = None if self.frames is None else (self.frames.height, self.frames.width)
         self._seen = 0
@@ -90,6 +92,7 @@ class SessionState:
         if self.frames is not None and self._opened_here:
             self.frames.close()
         self.features.clear()
+        self.fused.clear()
         if self.history is not None:
             self.history.clear()
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 import sam2
 from sam2.interop.rle import decode_mask
 from sam2.io.video_writer import VideoWriter
+from sam2.modeling.sam2_base import SAM2Base
 from sam2.web.engine.features import FeatureCache
 from sam2.web.engine.prompts import rle_mask
 from sam2.web.engine.runner import Runner
@@ -140,6 +142,25 @@ def test_putting_back_what_was_said_is_undo(room: Room) -> None:
     assert room.project.set_prompts(0, 1, more) == second
     assert room.project.set_prompts(0, 1, Prompts()).mask is None
     assert on(room, 0) == {}
+
+
+def test_a_correction_of_the_frame_that_is_shown_is_prepared(room: Room) -> None:
+    """Reading memory is half of its time: that is done before the click, which gives the same."""
+    room.project.set_prompts(0, 1, CLICK)
+    room.track(direction="forward", start=0)
+    correction, fuse = Prompts(points=(Point(x=30, y=38),)), SAM2Base.fuse_memory
+
+    with patch.object(SAM2Base, "fuse_memory", autospec=True, side_effect=fuse) as calls:
+        room.project.show(4)
+        wait_for(lambda: calls.call_count == 1)
+        item = room.project.set_prompts(4, 1, correction)
+        room.project.set_prompts(4, 1, Prompts())
+        prepared = calls.call_count
+        room.project._tracker.session.fused.clear()
+        again = room.project.set_prompts(4, 1, correction)
+
+    assert (prepared, calls.call_count) == (1, 2)
+    assert item == again
 
 
 def test_a_drawn_mask_stays_as_it_was_drawn(room: Room) -> None:

@@ -71,6 +71,12 @@ class FeatureCache:
                 future = self._order(key, make, Priority.CLICK)
         return self._make(key, make) if future is None else future.result()
 
+    def peek(self, key: Key) -> Any:
+        """The features of a frame if they are there, else None."""
+        with self._lock:
+            found = self._kept.get(key)
+            return None if found is None else found[0]
+
     def prefetch(self, key: Key, make: Callable[[], Any]) -> None:
         """Compute the features of a frame when there is time; earlier wishes are dropped when there are too many."""
         with self._lock:

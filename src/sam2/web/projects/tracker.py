@@ -178,6 +178,12 @@ class Tracker:
         if track.bank.prompted.pop(frame, None) is not None and (object_id, frame) not in (history or ()):
             track.bank.directions.pop(frame, None)
 
+    def prepare(self, frame: int, object_id: int, features: ImageFeatures) -> None:
+        """Do ahead what a correction of a tracked frame needs."""
+        if self._remembers(frame, object_id):
+            self.session.features.put(frame, features)
+            self.session.prepare(frame, object_id)
+
     # ------------------------------------------------------------------ tracking; this runs on the runner
 
     def remember(self, frame: int, object_ids: Iterable[int], *, reverse: bool) -> None:

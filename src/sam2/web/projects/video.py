@@ -43,6 +43,8 @@ from sam2.web.schemas import (
 
 LIVE_SECONDS = 0.08
 """Masks are shown live so often at most."""
+PREPARED = 6
+"""Objects of a tracked frame that corrections are prepared for when it is shown."""
 PATIENCE = 30.0
 """Seconds that a click waits for tracking to pause; it does so after the frame that it is at."""
 
@@ -120,9 +122,8 @@ class VideoProject(Project):
     def prefetch(self, index: int) -> None:
         """Have a frame encoded when there is time, unless another one is looked at by then."""
         self._wish = index
-        if (self.name, index) not in self.context.features:
-            with suppress(RuntimeError):  # the project is being closed
-                self._ahead.submit(self._look_ahead, index)
+        with suppress(RuntimeError):  # the project is being closed
+            self._ahead.submit(self._look_ahead, index)
 
     def masks(self, start: int, stop: int) -> list[FrameState]:
         """The frames of ``range(start, stop)`` on which anything is known."""
@@ -328,10 +329,21 @@ class VideoProject(Project):
         return self.context.features.get(key, lambda: self._encode(self.picture(index) if image is None else image))
 
     def _look_ahead(self, index: int) -> None:
-        if self._wish == index:
-            with suppress(StudioError, RuntimeError):  # a click will say so
+        if self._wish != index:
+            return
+        key, runner = (self.name, index), self.context.runner
+        with suppress(StudioError, RuntimeError):  # a click will say so
+            if key not in self.context.features:
                 image = self.picture(index)
-                self.context.features.prefetch((self.name, index), lambda: self._encode(image))
+                self.context.features.prefetch(key, lambda: self._encode(image))
+            for object_id in [*self._tracked(index)][:PREPARED]:
+                runner.submit(lambda object_id=object_id: self._prepare(index, object_id), priority=Priority.SHOWN)
+
+    def _prepare(self, index: int, object_id: int) -> None:
+        """What a correction of an object on the frame shown needs, unless there is other work; on the runner."""
+        view = self.context.features.peek((self.name, index))
+        if view is not None and self._wish == index and self._job is None and not self._behind:
+            self._tracker.prepare(index, object_id, view.features)
 
     def _encode(self, image: NDArray[np.uint8]) -> FrameView:
         model = self.context.runner.model
