@@ -25,17 +25,19 @@ from sam2.viz.palette import INK, NEGATIVE, POSITIVE, WHITE, Colour, object_colo
 
 @dataclass(frozen=True, slots=True)
 class DrawnPrompts:
-    """What the user pointed at, for one object.
+    """What the user pointed at, for one object, and the colour that they chose for it.
 
     Attributes:
         points: [p, 2] (x, y) in pixels of the picture.
         labels: p values, 1 on the object, 0 on the background.
         box: (x0, y0, x1, y1) in pixels, or None.
+        colour: (red, green, blue) of 0..255; that of the object's id if None.
     """
 
     points: Sequence[tuple[float, float]] = ()
     labels: Sequence[int] = ()
     box: tuple[float, float, float, float] | None = None
+    colour: Colour | None = None
 
     def __post_init__(self) -> None:
         if len(self.points) != len(self.labels):
@@ -91,16 +93,17 @@ def draw_overlay(
             raise ValueError(f"{name} must be in 0..1, got {share}")
 
     unit = stroke_unit(image)
-    objects = [found for id_, mask in zip(ids, masks, strict=True) if (found := locate(mask, id_, unit)) is not None]
+    colours = [prompt.colour or object_colour(id_) for id_, prompt in zip(ids, prompts, strict=True)]
+    objects = locate_all(masks, ids, colours=colours, unit=unit)
     objects.sort(key=lambda found: -found.area)  # small objects on top of large ones
     canvas = _step_back(image, masks, dim if objects else 0.0)
     for found in objects:
         _draw_tint(canvas, found, tint, unit)
     for found in objects:
         draw_outline(canvas, found, unit)
-    for id_, prompt in zip(ids, prompts, strict=True):
+    for colour, prompt in zip(colours, prompts, strict=True):
         if prompt.box is not None:
-            _draw_box(canvas, prompt.box, object_colour(id_), unit)
+            _draw_box(canvas, prompt.box, colour, unit)
     for prompt in prompts:
         for point, label in zip(prompt.points, prompt.labels, strict=True):
             draw_point(canvas, point, positive=bool(label))
@@ -146,7 +149,15 @@ def check_picture(image: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray) -
     return checked
 
 
-def locate(mask: np.ndarray, object_id: int, unit: float) -> OutlinedObject | None:
+def locate_all(
+    masks: Sequence[np.ndarray], ids: Sequence[int], *, colours: Sequence[Colour], unit: float
+) -> list[OutlinedObject]:
+    """Where the masks lie that are not empty, and how deep inside each pixel is."""
+    found = (_locate(mask, id_, colour, unit) for mask, id_, colour in zip(masks, ids, colours, strict=True))
+    return [item for item in found if item is not None]
+
+
+def _locate(mask: np.ndarray, object_id: int, colour: Colour, unit: float) -> OutlinedObject | None:
     """The object's window and the distance to its edge; None for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -157,7 +168,7 @@ def locate(mask: np.ndarray, object_id: int, unit: float) -> OutlinedObject | No
     depth = signed_distance(inside)
     # Smoothing the distance, not the mask, turns the pixel staircase into a clean line and keeps thin parts alive.
     cv2.GaussianBlur(depth, (0, 0), 0.7 * unit, dst=depth)
-    return OutlinedObject(object_id, object_colour(object_id), int(inside.sum()), window, depth)
+    return OutlinedObject(object_id, colour, int(inside.sum()), window, depth)
 
 
 def _step_back(image: np.ndarray, masks: list[np.ndarray], dim: float) -> np.ndarray:

@@ -478,6 +478,17 @@ def test_every_effect_on_a_video(studio, video):
             visible(name, film[frame], scene(frame), truth[frame, 1] | truth[frame, 3])
 
 
+def test_effects_have_the_colours_of_the_objects(studio, photos, video):
+    studio.patch(f"{photos[0]}/objects/1", json={"colour": "#0000ff"})
+    studio.patch(f"{video[0]}/objects/1", json={"colour": "#0000ff"})
+    archive = export(studio, photos[0], effects=["overlay"])
+    photo = np.asarray(Image.open(io.BytesIO(archive.read("overlay/a.jpg"))), int)
+    film = frames_of(export(studio, video[0], effects=["overlay"]), "overlay")[0].astype(int)
+    for image in (photo, film):
+        bluer = (image - scene())[erode(square())].mean(axis=0)
+        assert bluer[2] > 50 > -50 > bluer[0]
+
+
 def odd_clip(path: Path) -> list[float]:
     """A clip of 97 x 75 pixels whose frames are not equally long; when they are shown, in seconds."""
     times = [0, 40, 80, 300, 340, 380, 900, 940]

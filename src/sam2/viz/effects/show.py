@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from sam2.viz.effects.matte import centred_matte, mix, outer_matte, union
-from sam2.viz.overlay import draw_outline, locate, stroke_unit
+from sam2.viz.overlay import draw_outline, locate_all, stroke_unit
+from sam2.viz.palette import Colour
 
 
 def spotlight(image: np.ndarray, masks: Sequence[np.ndarray], strength: float) -> np.ndarray:
@@ -35,10 +36,12 @@ def cut_out(image: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
     return picture
 
 
-def contours(image: np.ndarray, masks: Sequence[np.ndarray], ids: Sequence[int], strength: float) -> np.ndarray:
+def contours(
+    image: np.ndarray, masks: Sequence[np.ndarray], *, colours: Sequence[Colour], strength: float
+) -> np.ndarray:
     """The image [h, w, 3] uint8 with a line around each object, in its colour."""
     canvas, unit = image.copy(), stroke_unit(image) * strength
-    found = [item for id_, mask in zip(ids, masks, strict=True) if (item := locate(mask, id_, unit)) is not None]
+    found = locate_all(masks, range(len(masks)), colours=colours, unit=unit)
     for item in sorted(found, key=lambda item: -item.area):
         draw_outline(canvas, item, unit)
     return canvas

@@ -7,7 +7,7 @@ import numpy as np
 
 from sam2.viz.effects.matte import centred_matte, mix, union
 from sam2.viz.overlay import stroke_unit
-from sam2.viz.palette import object_colour
+from sam2.viz.palette import Colour
 
 LENGTH = 20
 """Frames until a position has faded."""
@@ -27,8 +27,8 @@ class Trail:
         self._length = length
         self._state: tuple[np.ndarray, np.ndarray] | None = None
 
-    def draw(self, image: np.ndarray, masks: Sequence[np.ndarray], ids: Sequence[int]) -> np.ndarray:
-        """The image [h, w, 3] uint8 with trails behind its objects.
+    def draw(self, image: np.ndarray, masks: Sequence[np.ndarray], shades: Sequence[Colour]) -> np.ndarray:
+        """The image [h, w, 3] uint8 with trails in ``shades`` behind its objects.
 
         Raises:
             ValueError: the image has another size than the ones before.
@@ -39,7 +39,7 @@ class Trail:
         if present is not None:
             mix(canvas, image, present)
         np.maximum(left - 1 / self._length, 0, out=left)
-        _remember(left, colours, masks, ids)
+        _remember(left, colours, masks, shades)
         return canvas
 
     def _state_of(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,11 +64,11 @@ def _with_trails(image: np.ndarray, left: np.ndarray, colours: np.ndarray) -> np
     return cv2.blendLinear(image, colours, 1 - opacity, opacity)
 
 
-def _remember(left: np.ndarray, colours: np.ndarray, masks: Sequence[np.ndarray], ids: Sequence[int]) -> None:
+def _remember(left: np.ndarray, colours: np.ndarray, masks: Sequence[np.ndarray], shades: Sequence[Colour]) -> None:
     """Note who is where, in place; small objects on top of large ones."""
-    by_area = sorted(zip(masks, ids, strict=True), key=lambda item: -cv2.countNonZero(item[0].view(np.uint8)))
-    for mask, object_id in by_area:
+    by_area = sorted(zip(masks, shades, strict=True), key=lambda item: -cv2.countNonZero(item[0].view(np.uint8)))
+    for mask, shade in by_area:
         left[mask] = 1
         # a little further than the mask, so that no other colour shows at the soft edge
         grown = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), np.uint8))
-        colours[(grown > 0) & ((left == 0) | mask)] = object_colour(object_id)
+        colours[(grown > 0) & ((left == 0) | mask)] = shade

@@ -9,7 +9,8 @@ from PIL import Image
 
 from sam2.interop.annotations import AnnotatedImage
 from sam2.io.video_writer import VideoWriter
-from sam2.viz import Effect, apply_effect, make_effect
+from sam2.viz import Effect, make_effect
+from sam2.viz.palette import Colour, object_colour
 from sam2.web.exporting.choices import ending
 from sam2.web.media.uploads import free_name, stem_of
 from sam2.web.projects.project import Project
@@ -40,9 +41,9 @@ class Films:
     def write(self, frame: int, annotated: AnnotatedImage | None) -> None:
         """Add a frame; one without objects is shown as it is, or as nothing where only the object is shown."""
         image = self.project.picture(frame)
-        masks, ids = masks_of(annotated)
+        masks, ids, colours = looks_of(self.project, frame, annotated)
         for effect, writer in self._films:
-            writer.write(effect(image, masks, ids))
+            writer.write(effect(image, masks, ids, colours=colours))
 
     def close(self) -> None:
         """Finish the files."""
@@ -72,7 +73,7 @@ class Photos:
     def write(self, frame: int, annotated: AnnotatedImage) -> None:
         """Add a photo. It keeps its name, but for the ending; another one of that name gets a number."""
         image = self.project.picture(frame)
-        masks, ids = masks_of(annotated)
+        masks, ids, colours = looks_of(self.project, frame, annotated)
         free = free_name(annotated.name, self._stems)
         self._stems.add(stem_of(free))
         for effect in self.effects:
@@ -80,11 +81,25 @@ class Photos:
             place.mkdir(exist_ok=True)
             path = place / f"{Path(free).stem}{ending(effect, 'images')}"
             quality = {"quality": 92} if path.suffix == ".jpg" else {}
-            Image.fromarray(apply_effect(effect, image, masks, ids=ids)).save(path, None, **quality)
+            Image.fromarray(make_effect(effect)(image, masks, ids, colours=colours)).save(path, None, **quality)
 
 
-def masks_of(annotated: AnnotatedImage | None) -> tuple[list[np.ndarray], list[int]]:
-    """Masks [h, w] bool of the objects, and numbers that choose their colours."""
+def looks_of(
+    project: Project, frame: int, annotated: AnnotatedImage | None
+) -> tuple[list[np.ndarray], list[int], list[Colour]]:
+    """Masks [h, w] bool of the objects of a frame, numbers that are written on them, and their colours."""
     objects = () if annotated is None else annotated.objects
     ids = [place if item.track_id is None else item.track_id for place, item in enumerate(objects, start=1)]
-    return [item.mask() for item in objects], ids
+    known = project.objects
+    if project.kind == "video":
+        chosen = [known[number].colour if number in known else None for number in ids]
+    else:
+        here = sorted(project.store.objects_on(frame).items())
+        chosen = [known[number].colour for number, item in here if number in known and item.area]
+        chosen = chosen if len(chosen) == len(ids) else [None] * len(ids)  # someone works on it at this moment
+    colours = [object_colour(n) if c is None else _rgb(c) for n, c in zip(ids, chosen, strict=True)]
+    return [item.mask() for item in objects], ids, colours
+
+
+def _rgb(colour: str) -> Colour:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
