@@ -18,7 +18,7 @@ from PIL import Image
 
 from sam2.web.errors import StudioError
 from sam2.web.media import archives, library, uploads
-from sam2.web.media.kinds import check_image, check_video, kind_by_name
+from sam2.web.media.kinds import check_image, check_video, kind_by_name, read_photo
 from sam2.web.media.library import MediaLibrary
 from sam2.web.media.uploads import Uploads, free_name, safe_name, stem_of
 from sam2.web.settings import StudioSettings
@@ -232,12 +232,17 @@ def test_pictures_that_do_not_open_say_what_to_do(client, name):
     assert "save it as JPEG or PNG" in answer.json()["detail"]
 
 
-def test_pictures_that_would_start_other_programs_are_none(tmp_path):
+def test_pictures_that_would_start_other_programs_are_none(serve, tmp_path):
     """PostScript is run by another program where Pillow is asked to open it."""
     path = tmp_path / "a.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(StudioError, match="no picture"):
         check_image(path, pixels=10**6)
+    with pytest.raises(ValueError, match="PostScript"):
+        read_photo(path)
+    with serve(tmp_path / "projects", files=tmp_path) as client:
+        name = client.post("/v1/projects", json={"path": "a.png"}).json()["name"]
+        assert client.get(f"/v1/projects/{name}/frames/0/image").status_code == 415
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])

@@ -8,8 +8,11 @@ from typing import Literal
 
 import av
 import av.error
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from sam2.io.images import read_image
 from sam2.io.listed import IMAGE_SUFFIXES
 from sam2.web.errors import StudioError
 
@@ -19,6 +22,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error)
 """What Pillow raises, depending on what is wrong with a picture."""
 _TO_CONVERT = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw")
+_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 _LARGE = 64_000_000
 """Larger pictures are not decoded to see whether all of them is there, unless that can be done at a smaller size."""
 _VIDEO_OPTIONS = {
@@ -76,6 +80,19 @@ def check_image(path: Path, *, pixels: int) -> None:
         raise StudioError(413, f"the picture is too large: {pixels} pixels are allowed") from error
     except BROKEN as error:
         raise StudioError(415, "this is no picture that can be read, or it is damaged") from error
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """A photo [h, w, 3] RGB, upright.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`sam2.io.images.read_image`; ValueError of what another program would be
+            started for, whatever its name says.
+    """
+    with path.open("rb") as file:
+        if file.read(4) in _POSTSCRIPT:
+            raise ValueError(f"{path} is a program in PostScript, no picture")
+    return read_image(path)
 
 
 def check_video(path: Path, *, pixels: int) -> None:

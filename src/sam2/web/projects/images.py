@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from sam2.image import EncodedImages, encode
 from sam2.interop.annotations import AnnotatedImage, ObjectAnnotation
 from sam2.interop.pictures import picture_size
-from sam2.io.images import read_image
 from sam2.io.listed import images_in
 from sam2.web.engine.prompts import answer, as_rle, frame_object, preview
 from sam2.web.errors import StudioError
-from sam2.web.media.kinds import can_be_told
+from sam2.web.media.kinds import can_be_told, read_photo
 from sam2.web.projects.project import Context, Project
 from sam2.web.projects.store import ProjectStore
 from sam2.web.schemas import FrameObject, Preview, Prompts
@@ -78,7 +77,7 @@ class ImageProject(Project):
         with self._decoded_lock:
             found = self._decoded.get(index)
         if found is None:
-            found = self._read(index, lambda path: read_image(path))
+            found = self._read(index, read_photo)
             with self._decoded_lock:
                 self._decoded[index] = found
                 while len(self._decoded) > DECODED:
