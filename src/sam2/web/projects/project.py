@@ -93,6 +93,10 @@ class Project(ABC):
             StudioError: 404 there is none; 415 it cannot be decoded.
         """
 
+    def small_picture(self, index: int) -> tuple[int, bytes] | None:
+        """A small JPEG that is there already, and the frame that it shows, which is ``index`` or near it."""
+        return None
+
     def picture_tag(self, index: int) -> str:
         """Changes when the picture of a frame may have changed."""
         path = self.source

@@ -22,6 +22,7 @@ from sam2.web.engine.prompts import check_said, frame_object, rle_mask
 from sam2.web.engine.runner import Priority
 from sam2.web.errors import StudioError
 from sam2.web.jobs import Job
+from sam2.web.media.strip import Strip
 from sam2.web.projects.project import Context, Project
 from sam2.web.projects.store import ProjectStore
 from sam2.web.projects.tracked import TrackedLog
@@ -86,6 +87,9 @@ class VideoProject(Project):
         self._turn = threading.RLock()
         self._job: Job | None = None
         self._behind = True
+        tag = self.picture_tag(0)
+        self._strip = Strip(self.folder / "strip.bin", self._frames, tag=tag, busy=lambda: self._job is not None)
+        self._strip.start()
 
     # ------------------------------------------------------------------ frames
 
@@ -114,6 +118,11 @@ class VideoProject(Project):
             return self._frames[index]
         except (ValueError, OSError) as error:
             raise StudioError(415, f"frame {index} of the video cannot be decoded") from error
+
+    def small_picture(self, index: int) -> tuple[int, bytes] | None:
+        """Of the strip that is made when the video is opened; while that goes on, None where it has not come yet."""
+        self.check_frame(index)
+        return self._strip.picture(index)
 
     def encoded(self, index: int) -> EncodedImages:
         """What the decoder needs of a frame: the tracker's features, as those of an image."""
@@ -178,6 +187,7 @@ class VideoProject(Project):
     def close(self) -> None:
         """Pause what tracks, save the state, and let go of everything."""
         self._ahead.shutdown(wait=False, cancel_futures=True)
+        self._strip.close()
         with suppress(StudioError), self._paused():
             self._save()
             with suppress(RuntimeError):  # the runner has ended
