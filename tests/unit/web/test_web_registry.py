@@ -1,6 +1,7 @@
 """Projects are opened when they are asked for, resumed by their source, and closed when nobody uses them."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ pytest.importorskip("fastapi")
 
 from sam2.web.engine.prompts import rle_mask
 from sam2.web.errors import StudioError
-from sam2.web.projects.store import ProjectStore
+from sam2.web.projects.images import ImageProject
+from sam2.web.projects.store import ProjectStore, read_record
 from sam2.web.schemas import NewObject, NewProject, Prompts
 from sam2.web.settings import StudioSettings
 from sam2.web.studio import Studio, open_studio
@@ -186,3 +188,88 @@ def test_hundreds_of_projects_are_listed_quickly(studio):
     started = time.perf_counter()
     assert len(studio.projects.summaries()) == 301
     assert time.perf_counter() - started < 2
+
+
+def test_another_project_answers_while_one_is_opened(studio, monkeypatch):
+    """Opening a long video takes seconds."""
+    slow, quick = (studio.projects.create(NewProject(path=path))[0].name for path in ("first", "second"))
+    studio.projects.close_idle(now=time.monotonic() + 1e6)
+    begun, go_on, opened = threading.Event(), threading.Event(), []
+    init = ImageProject.__init__
+
+    def opening(project, store, *parts):
+        if store.folder.name == slow:
+            opened.append(slow)
+            begun.set()
+            assert go_on.wait(20)
+        init(project, store, *parts)
+
+    monkeypatch.setattr(ImageProject, "__init__", opening)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(studio.projects.get, slow) for _ in range(3)]
+        assert begun.wait(20)
+        assert studio.projects.get(quick).name == quick
+        assert len(studio.projects.summaries()) == 2
+        assert not any(one.done() for one in waiting)
+        go_on.set()
+        assert len({id(one.result(20)) for one in waiting}) == 1
+    assert opened == [slow]
+
+
+def test_an_opening_that_fails_leaves_nothing(studio, monkeypatch):
+    name = studio.projects.create(NewProject(path="first"))[0].name
+    studio.projects.close_idle(now=time.monotonic() + 1e6)
+
+    def failing(*parts):
+        raise StudioError(415, "it is damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageProject, "__init__", failing)
+        for _ in range(2):
+            with pytest.raises(StudioError, match="it is damaged"):
+                studio.projects.get(name)
+        assert studio.projects.open_names == []
+    assert studio.projects.get(name).num_frames == 3
+
+
+def test_projects_that_take_too_much_memory_are_closed_those_used_longest_ago_first(studio, monkeypatch):
+    for path in ("first", "second"):
+        studio.projects.create(NewProject(path=path))
+    studio.projects.get("first")
+    monkeypatch.setattr(ImageProject, "num_bytes", property(lambda project: 300 * 2**20))
+    assert studio.projects.num_bytes == 600 * 2**20 > studio.settings.memory_mb * 2**20
+
+    studio.projects.close_idle()
+    assert studio.projects.open_names == ["second", "first"]  # both were asked for just now
+    studio.projects.close_idle(now=time.monotonic() + 60)
+    assert studio.projects.open_names == ["first"]
+    assert studio.projects.get("second").num_frames == 1
+
+
+def test_what_works_is_not_closed_for_its_memory(studio, monkeypatch):
+    name = studio.projects.create(NewProject(path="first"))[0].name
+    monkeypatch.setattr(ImageProject, "num_bytes", property(lambda project: 2**40))
+    done = threading.Event()
+    studio.jobs.start(name, "export", lambda job: done.wait(20))
+
+    studio.projects.close_idle(now=time.monotonic() + 1e6)
+    assert studio.projects.open_names == [name]
+    done.set()
+    while studio.jobs.running(name):
+        time.sleep(0.01)
+    studio.projects.close_idle(now=time.monotonic() + 1e6)
+    assert studio.projects.open_names == []
+
+
+def test_a_name_that_no_folder_can_have_is_refused_with_a_sentence(studio):
+    for name in ("../x", "con", "a/b", "x" * 101, " x", "x."):
+        with pytest.raises(StudioError, match="name must have letters") as caught:
+            studio.projects.create(NewProject.model_construct(path="first", upload=None, name=name))
+        assert caught.value.status == 422
+    assert studio.projects.summaries() == []
+
+
+def test_the_frame_that_is_seen_is_on_disk_before_a_crash(studio):
+    project = studio.projects.create(NewProject(path="first"))[0]
+    project.show(2)
+    assert read_record(project.folder).last_frame == 2

@@ -1,5 +1,6 @@
 """A video as a project: clicks, tracking with pauses, corrections, and all of it there again when it is opened anew."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -406,3 +407,38 @@ def test_a_source_that_cannot_be_opened(
     assert caught.value.status == status
     assert str(tmp_path) not in caught.value.detail
     store.close()
+
+
+def test_of_a_video_that_is_gone_the_masks_are_still_there(room: Room, video: Path, tmp_path: Path) -> None:
+    room.project.set_prompts(0, 1, CLICK)
+    room.track(direction="forward", start=0, stop=3)
+    before, state = [room.project.frame(frame) for frame in range(4)], room.project.state()
+    room.video = shutil.copy(video, tmp_path / "copy.mp4")
+    room.reopen()
+    room.project.close()
+    room.video.unlink()
+
+    room.project = VideoProject(ProjectStore(room.folder), room.video, room.context)
+    assert [room.project.frame(frame) for frame in range(4)] == before
+    assert (room.project.num_frames, room.project.fps) == (state.num_frames, state.fps)
+    assert len([*room.project.annotated()]) == 4
+    assert room.project.timeline().num_frames == LENGTH
+    assert room.project.change_object(1, ObjectChange(name="gone")).name == "gone"
+    refused = (
+        lambda: room.project.picture(0),
+        lambda: room.project.set_prompts(1, 1, CLICK),
+        lambda: room.project.preview(1, CLICK, object_id=1),
+        lambda: room.project.check_track(TrackRequest(direction="forward", start=0)),
+        lambda: room.project.picture_tag(0),
+    )
+    for call in refused:
+        with pytest.raises(StudioError, match=r"copy\.mp4|gone") as caught:
+            call()
+        assert caught.value.status == 404
+    assert room.project.small_picture(0) is None
+    assert not room.project.source_is_back
+    shutil.copy(video, room.video)
+    assert room.project.source_is_back
+    room.reopen()
+    assert not room.project.source_is_back
+    assert iou(room.project.set_prompts(1, 1, Prompts(points=(Point(x=30, y=38),))), 1) > 0.7

@@ -55,6 +55,12 @@ class ImageProject(Project):
         """Photos, those that are gone included."""
         return len(self.store.record.names)
 
+    @property
+    def num_bytes(self) -> int:
+        """Photos that are kept decoded."""
+        with self._decoded_lock:
+            return sum(photo.nbytes for photo in self._decoded.values())
+
     def path(self, index: int) -> Path:
         """The file of a photo."""
         self.check_frame(index)

@@ -23,6 +23,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_new_name(name: str) -> str:
+    """As :func:`check_name`, for a name that someone chooses.
+
+    Raises:
+        StudioError: 422.
+    """
+    try:
+        return check_name(name)
+    except StudioError:
+        raise StudioError(
+            422, f"name must have letters, digits, '-', '_', spaces and '.' only, {LONGEST} at most, got {name!r}"
+        ) from None
+
+
 def name_for(title: str) -> str:
     """A name for a project that is called ``title``, which may be anything."""
     slug = re.sub(r"[^\w.]+", "-", title)

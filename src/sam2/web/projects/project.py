@@ -1,9 +1,11 @@
 """A project that is open: what photos and videos have in common."""
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,9 @@ from sam2.web.schemas import (
     Status,
     StudioObject,
 )
+
+NOTE_SECONDS = 3.0
+"""The frame that is looked at is written down so often at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Project(ABC):
         self.folder = store.folder
         self.lock = threading.RLock()
         self._last_frame = store.record.last_frame
+        self._noted = 0.0
 
     # ------------------------------------------------------------------ what a kind of project says for itself
 
@@ -76,6 +82,16 @@ class Project(ABC):
     def fps(self) -> float | None:
         """Frames per second; None of photos."""
         return None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of what is held in memory, beside features."""
+        return 0
+
+    @property
+    def source_is_back(self) -> bool:
+        """Whether what was gone when the project was opened is there again."""
+        return False
 
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
@@ -206,6 +222,7 @@ class Project(ABC):
         """Someone looks at a frame: its features are computed ahead, and the page opens here the next time."""
         self.check_frame(index)
         self._last_frame = index
+        self._note_frame()
         self.prefetch(index)
 
     def check_frame(self, index: int) -> None:
@@ -331,6 +348,19 @@ class Project(ABC):
         self.context.features.forget(self.name)
 
     # ------------------------------------------------------------------ small steps
+
+    def _note_frame(self) -> None:
+        """Have the frame that is looked at on disk now and then, for a start after a crash; nobody waits for it."""
+        now = time.monotonic()
+        if now - self._noted < NOTE_SECONDS or not self.lock.acquire(blocking=False):
+            return
+        try:
+            self._noted = now
+            if self._last_frame != self.store.record.last_frame:
+                with suppress(StudioError):  # the disk is full
+                    self.store.replace(last_frame=self._last_frame)
+        finally:
+            self.lock.release()
 
     def _add(self, wanted: Sequence[NewObject]) -> list[StoredObject]:
         objects = dict(self.store.record.objects)

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sam2.web.engine.features import FeatureCache
@@ -12,7 +13,8 @@ from sam2.web.events import EventBus
 from sam2.web.jobs import Jobs
 from sam2.web.media.library import MediaLibrary
 from sam2.web.projects.images import ImageProject
-from sam2.web.projects.names import check_name, free_name
+from sam2.web.projects.names import check_name, check_new_name, free_name
+from sam2.web.projects.opened import OpenProjects
 from sam2.web.projects.project import Context, Project
 from sam2.web.projects.store import ProjectRecord, ProjectStore, hold_folder, read_record
 from sam2.web.projects.video import VideoProject
@@ -22,6 +24,8 @@ from sam2.web.settings import StudioSettings
 MEDIA = "media"
 """Folder of a project for what was uploaded."""
 SWEEP_SECONDS = 20.0
+GRACE = 10.0
+"""Seconds for which a project that was asked for is in use."""
 
 
 class ProjectRegistry:
@@ -45,9 +49,8 @@ class ProjectRegistry:
     ) -> None:
         self.settings, self.library = settings, library
         self._context = Context(runner, features, jobs, events)
-        self._lock = threading.RLock()
-        self._open: dict[str, Project] = {}
-        self._used: dict[str, float] = {}
+        self._naming = threading.Lock()
+        self._opened = OpenProjects()
         self._closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="sam2-projects", daemon=True)
         self._sweeper.start()
@@ -59,15 +62,10 @@ class ProjectRegistry:
             StudioError: 404 there is none, 409 it is damaged or open elsewhere.
         """
         check_name(name)
-        with self._lock:
-            if self._closing.is_set():
-                raise StudioError(409, "the studio is closing")
-            project = self._open.get(name)
-            if project is None:
-                read_record(self.settings.projects / name)  # says what is wrong before anything is held
-                project = self._open[name] = self._opened(ProjectStore(self.settings.projects / name))
-            self._used[name] = time.monotonic()
-            return project
+        project = self._opened.peek(name)
+        if project is not None and project.source_is_back:
+            self._opened.close(name)
+        return self._opened.get(name, lambda: self._resume(name))
 
     def create(self, new: NewProject) -> tuple[Project, bool]:
         """The project of a path or an upload, and whether it is new.
@@ -81,41 +79,32 @@ class ProjectRegistry:
             raise StudioError(422, "exactly one of path and upload must be given")
         if new.path is not None:
             return self.open_path(self.library.to_open(new.path), name=new.name)
-        assert new.upload is not None
-        with self._lock:
-            kind, title = self.library.upload_kind(new.upload), self.library.upload_title(new.upload)
-            name = self._free_name(new.name, title)
-            folder = self.settings.projects / name
-            record = self._record(kind, new.name or title, None)
-            store = ProjectStore(folder, record)
-            try:
-                self.library.claim(new.upload, folder / MEDIA)
-                return self._begin(name, store), True
-            except BaseException:
-                store.close()
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+        upload = new.upload
+        assert upload is not None
+        kind, title = self.library.upload_kind(upload), self.library.upload_title(upload)
+        with self._naming:
+            name, store = self._new_store(new.name, title, self._record(kind, new.name or title, None))
+        return self._begin(name, store, lambda: self.library.claim(upload, store.folder / MEDIA)), True
 
     def open_path(self, path: Path, *, name: str | None = None) -> tuple[Project, bool]:
         """As :meth:`create`, of any file or folder of this machine: for who started the studio."""
         path = path.resolve()
         kind = self.library.kind_of(path)
-        with self._lock:
+        wanted = None if name is None else check_new_name(name)
+        with self._naming:
             known = self._projects_of(path)
-            if name is not None and (self.settings.projects / check_name(name)).exists():
-                if name not in known:
-                    raise StudioError(409, f"project {name} is of another source: choose another name")
-                return self.get(name), False
-            if name is None and known:
-                return self.get(known[0]), False
-            chosen = self._free_name(name, path.stem if path.is_file() else path.name)
-            store = ProjectStore(self.settings.projects / chosen, self._record(kind, name or path.name, path))
-            try:
-                return self._begin(chosen, store), True
-            except BaseException:
-                store.close()
-                shutil.rmtree(store.folder, ignore_errors=True)
-                raise
+            if wanted is not None and (self.settings.projects / wanted).exists():
+                if wanted not in known:
+                    raise StudioError(409, f"project {wanted} is of another source: choose another name")
+                known = [wanted]
+            elif wanted is not None:
+                known = []
+            if not known:
+                title = path.stem if path.is_file() else path.name
+                chosen, store = self._new_store(wanted, title, self._record(kind, wanted or path.name, path))
+        if known:
+            return self.get(known[0]), False
+        return self._begin(chosen, store), True
 
     def summaries(self) -> list[ProjectSummary]:
         """All projects, those changed last first; folders that cannot be read are left out."""
@@ -147,41 +136,49 @@ class ProjectRegistry:
         """
         check_name(name)
         folder = self.settings.projects / name
-        with self._lock:
-            if name not in self._open:
-                if not (folder / "project.json").is_file():
-                    raise StudioError(404, f"there is no project {name}")
-                hold_folder(folder).close()  # nobody else has it open; a damaged one can be deleted, too
-            self._context.jobs.forget(name)
-            self._close(name)
-            shutil.rmtree(folder, ignore_errors=True)
+        if self._opened.peek(name) is None:
+            if not (folder / "project.json").is_file():
+                raise StudioError(404, f"there is no project {name}")
+            hold_folder(folder).close()  # nobody else has it open; a damaged one can be deleted, too
+        self._context.jobs.forget(name)
+        self._opened.close(name, then=lambda: shutil.rmtree(folder, ignore_errors=True))
 
     def close(self) -> None:
         """Close all projects; none can be opened again."""
         self._closing.set()
-        with self._lock:
-            for name in list(self._open):
-                self._close(name)
+        self._opened.end()
 
     def close_idle(self, *, now: float | None = None) -> None:
-        """Close projects that nobody has looked at for a while."""
+        """Close projects that nobody has looked at for a while, and more of them while all take too much memory."""
         now = time.monotonic() if now is None else now
-        with self._lock:
-            for name in list(self._open):
-                idle = now - self._used[name] > 60 * self.settings.idle_minutes
-                watched = self._context.jobs.running(name) or self._context.events.listeners(name)
-                if idle and not watched:
-                    self._close(name)
+        for name in self._opened.names:
+            idle = now - self._opened.used(name)
+            if self._context.jobs.running(name):
+                continue
+            watched = self._context.events.listeners(name)
+            over = idle > GRACE and self.num_bytes > self.settings.memory_mb * 2**20
+            if over or (idle > 60 * self.settings.idle_minutes and not watched):
+                self._opened.close(name)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that open projects hold, beside features."""
+        opened = [self._opened.peek(name) for name in self._opened.names]
+        return sum(project.num_bytes for project in opened if project is not None)
 
     @property
     def open_names(self) -> list[str]:
         """Projects that are open."""
-        with self._lock:
-            return list(self._open)
+        return self._opened.names
 
     # ------------------------------------------------------------------ small steps
 
-    def _opened(self, store: ProjectStore) -> Project:
+    def _resume(self, name: str) -> Project:
+        folder = self.settings.projects / name
+        read_record(folder)  # says what is wrong before anything is held
+        return self._make(ProjectStore(folder))
+
+    def _make(self, store: ProjectStore) -> Project:
         try:
             record = store.record
             source = _only_file(store.folder / MEDIA, record.kind) if record.source is None else Path(record.source)
@@ -191,11 +188,29 @@ class ProjectRegistry:
             store.close()
             raise
 
-    def _begin(self, name: str, store: ProjectStore) -> Project:
-        project = self._open[name] = self._opened(store)
-        self._used[name] = time.monotonic()
-        store.replace(num_frames=project.num_frames)
-        return project
+    def _new_store(self, wanted: str | None, title: str, record: ProjectRecord) -> tuple[str, ProjectStore]:
+        """A new folder, whose name nobody else can take or open; the caller has the lock for names."""
+        name = self._free_name(wanted, title)
+        self._opened.reserve(name)
+        try:
+            return name, ProjectStore(self.settings.projects / name, record)
+        except BaseException:
+            self._opened.release(name)
+            raise
+
+    def _begin(self, name: str, store: ProjectStore, prepare: Callable[[], object] = lambda: None) -> Project:
+        def make() -> Project:
+            try:
+                prepare()
+                project = self._make(store)
+                store.replace(num_frames=project.num_frames)
+                return project
+            except BaseException:
+                store.close()
+                shutil.rmtree(store.folder, ignore_errors=True)
+                raise
+
+        return self._opened.enter(name, make)
 
     def _record(self, kind: Kind, title: str, source: Path | None) -> ProjectRecord:
         return ProjectRecord(
@@ -212,16 +227,10 @@ class ProjectRegistry:
         taken = {folder.name for folder in self.settings.projects.iterdir()}
         if wanted is None:
             return free_name(title, taken)
-        check_name(wanted)
+        check_new_name(wanted)
         if wanted.casefold() in {name.casefold() for name in taken}:
             raise StudioError(409, f"there is a project {wanted} already")
         return wanted
-
-    def _close(self, name: str) -> None:
-        project = self._open.pop(name, None)
-        self._used.pop(name, None)
-        if project is not None:
-            project.close()
 
     def _sweep(self) -> None:
         while not self._closing.wait(SWEEP_SECONDS):

@@ -33,7 +33,11 @@ class StoredObject(StudioObject):
 
 
 class ProjectRecord(BaseModel):
-    """What ``project.json`` holds. ``source`` is a path, or null where the media lie in the project's own folder."""
+    """What ``project.json`` holds.
+
+    ``source`` is a path, or null where the media lie in the project's own folder. ``size`` (height, width) and ``fps``
+    are those of a video: its masks can be exported when it is gone.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,6 +51,8 @@ class ProjectRecord(BaseModel):
     statuses: dict[int, Status] = Field(default_factory=dict)
     last_frame: int = 0
     num_frames: int = 1
+    size: tuple[int, int] | None = None
+    fps: float | None = None
 
 
 class _FrameFile(BaseModel):

@@ -90,6 +90,12 @@ class TrackedLog:
                 self._compact()
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of the index in memory."""
+        with self._lock:
+            return sum(index.rows.nbytes + index.areas.nbytes + index.ious.nbytes for index in self._objects.values())
+
+    @property
     def number(self) -> int:
         """How many lines were ever written."""
         return self._number

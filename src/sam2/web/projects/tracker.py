@@ -107,6 +107,14 @@ class Tracker:
         self._run(work, Priority.CLICK)
         self._said = {key: value for key, value in self._said.items() if key[1] != object_id}
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of what the session remembers in memory."""
+        history = self.session.history
+        banks = [track.bank for track in [*self.session.tracks.values()]]
+        outputs = [output for bank in banks for output in [*bank.prompted.values(), *bank.recent.values()]]
+        return sum(output.num_bytes for output in outputs) + (0 if history is None else history.bytes_in_memory)
+
     def save(self, *, priority: Priority = Priority.TRACK) -> None:
         """Write the state, so that tracking goes on after a restart as if there had been none.
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sam2.image import EncodedImages
 from sam2.image.core import one_layout
 from sam2.interop.annotations import AnnotatedImage, VideoInfo
-from sam2.io.frames import FrameSource, open_frames
 from sam2.io.video_file import VideoFile
 from sam2.modeling.types import ImageFeatures
 from sam2.tracking import FrameResult
@@ -29,6 +28,7 @@ from sam2.web.projects.tracked import TrackedLog
 from sam2.web.projects.tracker import Said, Tracker
 from sam2.web.projects.tracker_run import Way, go, plan
 from sam2.web.projects.video_records import annotated
+from sam2.web.projects.video_source import GoneFrames, open_video
 from sam2.web.projects.video_timeline import as_frame_object, timeline
 from sam2.web.schemas import (
     FrameObject,
@@ -77,7 +77,7 @@ class VideoProject(Project):
 
     def __init__(self, store: ProjectStore, source: Path, context: Context) -> None:
         super().__init__(store, source, context)
-        self._frames = _open(source)
+        self._frames = open_video(source, store)
         self._size = (self._frames.height, self._frames.width)
         self._log = TrackedLog(self.folder / "tracked.jsonl", self._frames.num_frames, self._size)
         self._tracker = Tracker(context.runner, self._frames, log=self._log, folder=self.folder)
@@ -87,9 +87,11 @@ class VideoProject(Project):
         self._turn = threading.RLock()
         self._job: Job | None = None
         self._behind = True
-        tag = self.picture_tag(0)
+        self._gone = isinstance(self._frames, GoneFrames)
+        tag = "" if self._gone else self.picture_tag(0)
         self._strip = Strip(self.folder / "strip.bin", self._frames, tag=tag, busy=lambda: self._job is not None)
-        self._strip.start()
+        if not self._gone:
+            self._strip.start()
 
     # ------------------------------------------------------------------ frames
 
@@ -102,6 +104,16 @@ class VideoProject(Project):
     def fps(self) -> float | None:
         """Frames per second, where the file says so."""
         return self._frames.fps
+
+    @property
+    def num_bytes(self) -> int:
+        """What the tracker remembers, and the index of its masks."""
+        return self._tracker.num_bytes + self._log.num_bytes
+
+    @property
+    def source_is_back(self) -> bool:
+        """Whether the file was gone when the project was opened, and is there again."""
+        return self._gone and self.source.exists()
 
     def size(self, index: int) -> tuple[int, int]:
         """(height, width), the same of all frames."""
@@ -116,6 +128,8 @@ class VideoProject(Project):
         self.check_frame(index)
         try:
             return self._frames[index]
+        except FileNotFoundError as error:
+            raise StudioError(404, str(error)) from None
         except (ValueError, OSError) as error:
             raise StudioError(415, f"frame {index} of the video cannot be decoded") from error
 
@@ -202,8 +216,10 @@ class VideoProject(Project):
         """The way that a request means.
 
         Raises:
-            StudioError: 422 or 404, what is wrong with it.
+            StudioError: 422 or 404, what is wrong with it; 404 the video is gone.
         """
+        if self._gone:
+            self.picture(request.start)
         prompted: dict[int, list[int]] = {number: [] for number in sorted(self.objects)}
         for index, marks in sorted(self.store.marked.items()):
             for number in marks:
@@ -366,15 +382,6 @@ class VideoProject(Project):
         """A message without the name of a folder of this machine."""
         text = str(error).replace(str(self.source), self.source.name).replace(str(self.folder), self.name)
         return " ".join(text.split())
-
-
-def _open(source: Path) -> FrameSource:
-    try:
-        return open_frames(source)
-    except FileNotFoundError:
-        raise StudioError(404, f"the video {source.name} is gone from its folder") from None
-    except (ValueError, OSError) as error:
-        raise StudioError(415, f"{source.name} is damaged or no video that can be decoded") from error
 
 
 def _shown(result: FrameResult) -> tuple[RleMask, float]:

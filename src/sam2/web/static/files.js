@@ -80,7 +80,7 @@ async function listProjects(into, open) {
   const projects = (await attempt(() => api.projects())) ?? [];
   const rows = projects.map(({ name, title, kind, num_frames, missing }) => {
     const note = missing ? " its files are gone" : ` ${kind === "video" ? "video" : "photos"}, ${num_frames}`;
-    const about = { type: "button", disabled: missing, onclick: () => open(name) };
+    const about = { type: "button", onclick: () => open(name) };
     const go = make("button", about, title, make("small", { text: note }));
     const drop = async () => {
       if (!confirm(`Delete the project ${title} with all its masks? The pictures stay.`)) return;
