@@ -16,6 +16,7 @@ Media = Annotated[
         metavar="PATH", help="A photo, a video, or a folder: what is in it may be opened.", show_default=False
     ),
 ]
+Video = Annotated[bool, typer.Option("--video", help="PATH is a folder of frames: open it as a video, to track in it.")]
 Port = Annotated[
     int | None,
     typer.Option("--port", metavar="N", help="Where to listen; 7263, or the next one that is free, by default."),
@@ -38,6 +39,7 @@ Memory = Annotated[int, typer.Option("--memory", metavar="MB", help="For what wa
 
 def studio(
     path: Media = None,
+    video: Video = False,
     port: Port = None,
     host: Host = "127.0.0.1",
     token: Token = None,
@@ -54,11 +56,14 @@ def studio(
         raise ImportError(f"the studio needs {' and '.join(missing)}: pip install 'sam2[studio]'")
     if path is not None and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
+    if video and (path is None or not path.is_dir()):
+        raise ValueError(f"--video needs a folder of frames, got {'nothing' if path is None else path}")
     from sam2.web.serve import Wanted, serve
 
     serve(
         Wanted(
             path=path,
+            as_video=video,
             port=port,
             host=host,
             token=token,

@@ -228,12 +228,14 @@ class UploadState(Schema):
 class NewProject(Schema):
     """Open a file or folder (``path``), or what was uploaded (``upload``): exactly one of the two.
 
-    Without ``name``, a project of the same source that is there already is resumed.
+    Without ``name``, a project of the same source that is there already is resumed. ``kind`` "video" takes the photos
+    of a folder, or of an upload, as the frames of a video.
     """
 
     path: Annotated[str, Field(max_length=4096)] | None = None
     upload: Annotated[str, Field(max_length=100)] | None = None
     name: Name | None = None
+    kind: Literal["video"] | None = None
 
 
 class TrackRequest(Schema):

@@ -26,9 +26,13 @@ SHUTDOWN_SECONDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What ``sam2 studio`` was asked for. ``path`` is opened; ``port`` None takes the first that is free."""
+    """What ``sam2 studio`` was asked for.
+
+    ``path`` is opened, a folder of photos ``as_video`` as the frames of one; ``port`` None takes the first free one.
+    """
 
     path: Path | None
+    as_video: bool = False
     port: int | None
     host: str
     token: str | None
@@ -56,7 +60,7 @@ def serve(wanted: Wanted, *, say: Callable[[str], object]) -> None:
         settings = settings_of(wanted, port=listening.getsockname()[1])
         app = create_app(settings)
         studio: Studio = app.state.studio
-        address = f"{address_of(settings)}{_first_project(studio, wanted.path)}"
+        address = f"{address_of(settings)}{_first_project(studio, wanted.path, as_video=wanted.as_video)}"
         say(f"the studio is at {address}")
         say("projects are kept in " + str(settings.projects) + "; Ctrl-C ends, everything is saved")
         config = uvicorn.Config(
@@ -140,12 +144,12 @@ def address_of(settings: StudioSettings) -> str:
     return f"http://{host}:{settings.port}/{token}"
 
 
-def _first_project(studio: Studio, path: Path | None) -> str:
+def _first_project(studio: Studio, path: Path | None, *, as_video: bool) -> str:
     """Open what the studio was started with; the part of the address that shows it."""
     if path is None or (path.is_dir() and not images_in(path)):
         return ""
     try:
-        project, _ = studio.projects.open_path(path)
+        project, _ = studio.projects.open_path(path, kind="video" if as_video else None)
     except StudioError as error:
         studio.close()
         raise ValueError(f"{path}: {error.detail}") from error

@@ -11,6 +11,7 @@ from sam2.web.engine.runner import Runner
 from sam2.web.errors import StudioError
 from sam2.web.events import EventBus
 from sam2.web.jobs import Jobs
+from sam2.web.media.kinds import kind_by_name
 from sam2.web.media.library import MediaLibrary
 from sam2.web.projects.images import ImageProject
 from sam2.web.projects.names import check_name, check_new_name, free_name
@@ -78,21 +79,24 @@ class ProjectRegistry:
         if (new.path is None) == (new.upload is None):
             raise StudioError(422, "exactly one of path and upload must be given")
         if new.path is not None:
-            return self.open_path(self.library.to_open(new.path), name=new.name)
+            return self.open_path(self.library.to_open(new.path), name=new.name, kind=new.kind)
         upload = new.upload
         assert upload is not None
-        kind, title = self.library.upload_kind(upload), self.library.upload_title(upload)
+        kind, title = new.kind or self.library.upload_kind(upload), self.library.upload_title(upload)
         with self._naming:
             name, store = self._new_store(new.name, title, self._record(kind, new.name or title, None))
         return self._begin(name, store, lambda: self.library.claim(upload, store.folder / MEDIA)), True
 
-    def open_path(self, path: Path, *, name: str | None = None) -> tuple[Project, bool]:
+    def open_path(self, path: Path, *, name: str | None = None, kind: Kind | None = None) -> tuple[Project, bool]:
         """As :meth:`create`, of any file or folder of this machine: for who started the studio."""
         path = path.resolve()
-        kind = self.library.kind_of(path)
+        usual = self.library.kind_of(path)
+        kind = kind or usual
+        if kind != usual and not path.is_dir():
+            raise StudioError(422, f"{path.name} is a photo: a video is a video file, or a folder of frames")
         wanted = None if name is None else check_new_name(name)
         with self._naming:
-            known = self._projects_of(path)
+            known = self._projects_of(path, kind)
             if wanted is not None and (self.settings.projects / wanted).exists():
                 if wanted not in known:
                     raise StudioError(409, f"project {wanted} is of another source: choose another name")
@@ -217,8 +221,9 @@ class ProjectRegistry:
             title=title, kind=kind, model=self._context.runner.name, source=None if source is None else str(source)
         )
 
-    def _projects_of(self, path: Path) -> list[str]:
-        return [item.name for item in self.summaries() if self._source_of(item.name) == str(path)]
+    def _projects_of(self, path: Path, kind: Kind) -> list[str]:
+        same = [item.name for item in self.summaries() if item.kind == kind]
+        return [name for name in same if self._source_of(name) == str(path)]
 
     def _source_of(self, name: str) -> str | None:
         return read_record(self.settings.projects / name).source
@@ -239,7 +244,7 @@ class ProjectRegistry:
 
 def _only_file(folder: Path, kind: Kind) -> Path:
     """The folder of uploaded photos, or the one video in it."""
-    if kind == "images":
-        return folder
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    if kind == "images" or (files and all(kind_by_name(path.name) == "image" for path in files)):
+        return folder
     return files[0] if files else folder / "missing"

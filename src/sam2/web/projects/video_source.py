@@ -43,6 +43,9 @@ def open_video(source: Path, store: ProjectStore) -> FrameSource:
             raise StudioError(404, f"the video {source.name} is gone from its folder") from None
         return GoneFrames(source.name, record.num_frames, record.size, record.fps)
     except (ValueError, OSError) as error:
+        if source.is_dir():
+            what = "holds no frames of a video: they must be pictures of one size that can be read"
+            raise StudioError(415, f"the folder {source.name} {what}") from error
         raise StudioError(415, f"{source.name} is damaged or no video that can be decoded") from error
     found = {"size": (frames.height, frames.width), "fps": frames.fps, "num_frames": frames.num_frames}
     if found != {name: getattr(record, name) for name in found}:
