@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +72,40 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
-    """A page of a browser that has never been here; errors of its scripts fail the test."""
-    context = chromium.new_context(viewport={"width": 1100, "height": 720}, accept_downloads=True)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(20_000)
-    yield page
-    context.close()
-    assert errors == []
+def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """``new_page(**options)``: a page of a browser that has never been here.
+
+    Errors of its scripts, what its security policy refuses and requests to other machines fail the test.
+    """
+    contexts: list[Any] = []
+    wrong: list[str] = []
+
+    def note(message: Any) -> None:
+        # a server that was killed, or refuses something, is what tests are about
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            wrong.append(f"{message.type}: {message.text}")
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "blob:http://127.0.0.1:", "data:")):
+            wrong.append(f"asked {request.url}")
+
+    def opening(**options: Any) -> Any:
+        context = chromium.new_context(**{"viewport": {"width": 1100, "height": 720}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", note)
+        page.on("request", asked)
+        page.set_default_timeout(20_000)
+        return page
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Any]) -> Any:
+    """Such a page, on a desk."""
+    return new_page()

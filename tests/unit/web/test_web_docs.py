@@ -37,6 +37,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with Image.open(tmp_path / "examples" / "photos" / "coffee.png") as image:
         image.convert("RGB").save(tmp_path / "photo.jpg")
     (tmp_path / "photos").mkdir()
+    (tmp_path / "frames").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,7 +49,8 @@ def test_the_studio_is_started_as_the_guide_says(reader, monkeypatch):
     for line in lines:
         result = CliRunner().invoke(app, line[1:])
         assert result.exit_code == 0, result.output
-    assert [wanted.path and wanted.path.name for wanted in asked] == ["clip.mp4", "photos", None]
+    assert [wanted.path and wanted.path.name for wanted in asked] == ["clip.mp4", "photos", "frames", None]
+    assert [wanted.as_video for wanted in asked] == [False, False, True, False]
     assert "`nano` by default" in PAGE
     assert {wanted.model for wanted in asked} == {"nano"}
 
