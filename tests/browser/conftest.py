@@ -28,12 +28,13 @@ def _drain(pipe: Any) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """``start(path)`` runs ``sam2 studio path`` on the projects of the test."""
+    """``start(path)`` runs ``sam2 studio path`` on the projects of the test; ``port=`` at a port that is known."""
     running: list[Running] = []
 
-    def starting(path: Path) -> Running:
+    def starting(path: Path, *, port: int | None = None) -> Running:
         command = [sys.executable, "-m", "sam2", "studio", str(path), "--no-browser"]
         command += ["--projects", str(tmp_path / "projects")]
+        command += [] if port is None else ["--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(Path(sam2.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         process = subprocess.Popen(command, env=environment, **pipes)
