@@ -1,7 +1,8 @@
 """How long a click takes in the studio: the decoder alone, on the server, and over HTTP; and their ratios.
 
 ``python benchmarks/studio.py`` serves a studio with nano in a temporary folder, clicks on photos of several sizes whose
-features are there, and prints medians and 95th percentiles in milliseconds.
+features are there, corrects frames of a video that was tracked, scrubs in it, and prints medians and 95th percentiles
+in milliseconds.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -20,9 +22,12 @@ import uvicorn
 from PIL import Image
 
 import sam2
+from sam2.io.video_writer import VideoWriter
 from sam2.web.app import create_app
 from sam2.web.engine.prompts import to_batch
-from sam2.web.schemas import NewObject, NewProject, Point, Prompts
+from sam2.web.media.pictures import STRIP, jpeg
+from sam2.web.projects.video import VideoProject
+from sam2.web.schemas import NewObject, NewProject, Point, Prompts, TrackRequest
 from sam2.web.serve import listen
 from sam2.web.settings import StudioSettings
 from sam2.web.studio import Studio
@@ -81,6 +86,55 @@ def measure(studio: Studio, address: str, size: tuple[int, int], count: int) -> 
     )
 
 
+def measure_video(studio: Studio, count: int) -> None:
+    """Print a line about corrections of frames that were tracked, and one about scrubbing."""
+    assert studio.settings.files is not None
+    path = studio.settings.files / "clip.mp4"
+    with Image.open(PHOTO) as photo:
+        picture = np.asarray(photo.convert("RGB").resize((940, 528)))
+    with VideoWriter(path, fps=25) as writer:
+        for frame in range(count):
+            writer.write(np.ascontiguousarray(picture[2 * frame % 48 :][:480, frame % 80 :][:, :854]))
+    project, _ = studio.projects.create(NewProject(path=path.name, name="clip"))
+    assert isinstance(project, VideoProject)
+    project.add_object(NewObject())
+    project.set_prompts(0, 1, Prompts(box=(200, 100, 600, 400)))
+    studio.jobs.start("clip", "track", lambda job: project.track(TrackRequest(start=0), job))
+    while studio.jobs.running("clip"):
+        time.sleep(0.1)
+    places = clicks_on((854, 480), count - 2)
+    frames = iter(range(1, count))
+
+    def correct(x: float, y: float) -> None:
+        project.set_prompts(next(frames), 1, Prompts(points=(Point(x=x, y=y),)))
+
+    cold, cold_late = timed(correct, places)
+    frames = iter(range(1, count))
+    times = []
+    for (x, y), frame in zip(places, range(1, count), strict=False):
+        project.set_prompts(frame, 1, Prompts())
+        project.show(frame)
+        time.sleep(0.3)  # someone looks at it
+        start = time.perf_counter()
+        correct(x, y)
+        times.append(1000 * (time.perf_counter() - start))
+    shown = statistics.median(times[2:])
+    print(
+        f"854 x 480 video, a frame that was tracked: correction {shown:.0f} ms when it has been shown, "
+        f"{cold:.0f} ms (95 %: {cold_late:.0f}) at once, {cold / shown:.1f} times as long"
+    )
+    wanted = np.random.default_rng(0).integers(0, count, 20).tolist()
+    starts = [time.perf_counter()]
+    for frame in wanted:
+        jpeg(project.picture(frame), STRIP)
+    starts.append(time.perf_counter())
+    for frame in wanted:
+        assert project.small_picture(frame) is not None
+    starts.append(time.perf_counter())
+    decoded, kept = (1000 * (after - before) / len(wanted) for before, after in pairwise(starts))
+    print(f"a small picture while scrubbing: {kept:.2f} ms from the strip, {decoded:.1f} ms decoded")
+
+
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -98,6 +152,7 @@ def main() -> None:
         print(f"nano, {options.dtype}, {torch.get_num_threads()} threads, {options.clicks} clicks")
         for size in SIZES:
             measure(app.state.studio, f"http://127.0.0.1:{listening.getsockname()[1]}", size, options.clicks)
+        measure_video(app.state.studio, options.clicks)
         server.should_exit = True
         thread.join()
 

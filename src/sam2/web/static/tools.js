@@ -59,7 +59,7 @@ export class Tools {
     const moves = gesture === "pan" || gesture === "pinch";
     const paints = this.#paints && pointer && frame >= 0 && !moves && !space;
     const free = paints ? "none" : tool === "select" ? "pointer" : "crosshair";
-    host.dataset.cursor = moves ? "grabbing" : space || tool === "pan" ? "grab" : free;
+    host.style.cursor = moves ? "grabbing" : space || tool === "pan" ? "grab" : free;
     hand.ring = paints ? view.toPicture(pointer) : null;
   }
 
