@@ -72,6 +72,7 @@ def test_a_folder_of_frames_is_tracked_as_a_video(studio: httpx.Client) -> None:
     small = studio.get(f"/v1/projects/{state['name']}/frames/3/image", params={"size": 320})
     assert Image.open(io.BytesIO(small.content)).size == (128, 96)
     assert studio.get(f"/v1/projects/{state['name']}/timeline").json()["num_frames"] == LENGTH
+    assert [one["name"] for one in states] == [f"{index}.png" for index in range(LENGTH)]
 
 
 def test_photos_and_frames_of_a_folder_are_two_projects(studio: httpx.Client) -> None:

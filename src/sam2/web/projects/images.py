@@ -17,7 +17,7 @@ from sam2.web.engine.prompts import answer, as_rle, frame_object, preview
 from sam2.web.errors import StudioError
 from sam2.web.media.kinds import can_be_told, read_photo
 from sam2.web.projects.project import Context, Project
-from sam2.web.projects.store import ProjectStore
+from sam2.web.projects.store import ProjectStore, StoredObject
 from sam2.web.schemas import FrameObject, Preview, Prompts
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class ImageProject(Project):
                 continue
             known = self.objects
             items = [item for number, item in sorted(self.store.objects_on(index).items()) if number in known]
-            found = tuple(_annotation(item, known[item.object_id].label) for item in items if item.area)
+            found = tuple(_annotation(item, known[item.object_id]) for item in items if item.area)
             if not found:
                 continue
             mask = next(item.mask for item in items if item.mask is not None)  # the photo itself may be gone by now
@@ -156,9 +156,11 @@ def join_names(former: Sequence[str], present: Sequence[str]) -> list[str]:
     return [*former, *(name for name in present if name not in known)]
 
 
-def _annotation(item: FrameObject, label: str) -> ObjectAnnotation:
+def _annotation(item: FrameObject, known: StoredObject) -> ObjectAnnotation:
     assert item.mask is not None  # it has an area
     drawn = item.prompts is not None and item.prompts.mask is not None and item.source == "prompts"
     rle = as_rle(item.mask)
     score = None if drawn else item.score
-    return ObjectAnnotation.from_rle({"size": rle["size"], "counts": rle["counts"]}, label=label, score=score)  # type: ignore[typeddict-item]
+    return ObjectAnnotation.from_rle(
+        {"size": rle["size"], "counts": rle["counts"]}, label=known.label, score=score, attributes={"name": known.name}
+    )  # type: ignore[typeddict-item]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sam2.image import EncodedImages
 from sam2.image.core import one_layout
 from sam2.interop.annotations import AnnotatedImage, VideoInfo
+from sam2.io.listed import FolderFrames
 from sam2.io.video_file import VideoFile
 from sam2.modeling.types import ImageFeatures
 from sam2.tracking import FrameResult
@@ -120,8 +121,8 @@ class VideoProject(Project):
         return self._size
 
     def frame_name(self, index: int) -> str:
-        """The number of a frame."""
-        return f"{index:05d}"
+        """The number of a frame; of a folder of frames, the file's name."""
+        return self._frames.paths[index].name if isinstance(self._frames, FolderFrames) else f"{index:05d}"
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """A frame [h, w, 3] RGB, upright; see the base class for errors."""

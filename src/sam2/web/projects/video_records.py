@@ -18,7 +18,8 @@ def annotated(state: FrameState, objects: Mapping[int, StudioObject], video: Vid
         _annotation(item, objects[item.object_id]) for item in state.objects if item.area and item.object_id in objects
     )
     stem = video.name.rpartition(".")[0] or video.name
-    return AnnotatedImage(f"{stem}/{state.frame:05d}.jpg", video.width, video.height, found, video, state.frame)
+    name = state.name if "." in state.name else f"{state.frame:05d}.jpg"  # frames that are files have names
+    return AnnotatedImage(f"{stem}/{name}", video.width, video.height, found, video, state.frame)
 
 
 def _annotation(item: FrameObject, known: StudioObject) -> ObjectAnnotation:
