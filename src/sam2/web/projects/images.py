@@ -13,7 +13,7 @@ from sam2.image import EncodedImages, encode
 from sam2.interop.annotations import AnnotatedImage, ObjectAnnotation
 from sam2.interop.pictures import picture_size
 from sam2.io.listed import images_in
-from sam2.web.engine.prompts import answer, as_rle, frame_object, preview
+from sam2.web.engine.prompts import answer, frame_object, preview
 from sam2.web.errors import StudioError
 from sam2.web.media.kinds import can_be_told, read_photo
 from sam2.web.projects.project import Context, Project
@@ -159,8 +159,9 @@ def join_names(former: Sequence[str], present: Sequence[str]) -> list[str]:
 def _annotation(item: FrameObject, known: StoredObject) -> ObjectAnnotation:
     assert item.mask is not None  # it has an area
     drawn = item.prompts is not None and item.prompts.mask is not None and item.source == "prompts"
-    rle = as_rle(item.mask)
-    score = None if drawn else item.score
     return ObjectAnnotation.from_rle(
-        {"size": rle["size"], "counts": rle["counts"]}, label=known.label, score=score, attributes={"name": known.name}
-    )  # type: ignore[typeddict-item]
+        {"size": list(item.mask.size), "counts": item.mask.counts},
+        label=known.label,
+        score=None if drawn else item.score,
+        attributes={"name": known.name},
+    )
