@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -132,7 +133,8 @@ def encode(
     sizes = tuple((array.shape[0], array.shape[1]) for array in arrays)
     # on CUDA a picture is uploaded in 8 bits and resized there; other accelerators lack the antialiased kernel
     place = model.device if torch.device(model.device).type == "cuda" else torch.device("cpu")
-    tensors = [torch.from_numpy(array).to(place).permute(2, 0, 1) for array in arrays]
+    # what is read-only (a picture behind np.asarray, a memory map) is copied: torch warns of sharing it
+    tensors = [torch.from_numpy(np.require(array, requirements="W")).to(place).permute(2, 0, 1) for array in arrays]
     features = model.encode_image(transforms.forward_batch(tensors).to(model.device))
     fine, middle = (one_layout(x) for x in features.high_res)
     return EncodedImages(one_layout(model.condition_on_nothing(features.embed)), (fine, middle), sizes)

@@ -177,3 +177,15 @@ def test_eight_threads_give_the_results_of_one(predictor, photo, features) -> No
         assert torch.equal(got.masks(), want.masks())
     assert all(torch.equal(x, embed) for x in encoded)
     assert not predictor._is_image_set
+
+
+def test_pictures_that_may_not_be_written_to_are_read(predictor: SAM2ImagePredictor) -> None:
+    """As ``np.asarray`` gives them of a PIL image; PyTorch warns of sharing such memory."""
+    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    predictor.set_image(picture)
+    expected = predictor.get_image_embedding()
+    picture.flags.writeable = False
+
+    predictor.set_image(picture)
+
+    assert torch.equal(predictor.get_image_embedding(), expected)
