@@ -55,6 +55,25 @@ def test_without_noise_boxes_are_tight():
 
 
 @settings(max_examples=40, deadline=None)
+@given(mask=discs, seed=seeds)
+def test_careless_boxes_hold_the_object_and_more(mask, seed):
+    (tight,) = prompt("box", [mask], seed, box_noise=0).points.flatten(1)
+    (box,) = prompt("box", [mask], seed, loose_share=1).points.flatten(1)
+    assert (box[:2] <= tight[:2]).all()
+    assert (box[2:] >= tight[2:]).all()
+    assert ((box >= 0) & (box <= IMAGE - 1)).all()
+
+
+def test_some_careless_boxes_are_mostly_ground():
+    mask = miniature.disc(20, 30, 8, SIDE, SIDE)
+    boxes = torch.stack([prompt("box", [mask], seed, loose_share=1).points[0] for seed in range(60)])
+    areas = (boxes[:, 1] - boxes[:, 0]).prod(-1)
+    assert areas.max() > 4 * areas.min()
+    shares = torch.tensor([(b != boxes[0]).any() for b in boxes]).float().mean()
+    assert shares > 0.5
+
+
+@settings(max_examples=40, deadline=None)
 @given(mask=discs, seed=seeds, centre=st.sampled_from([0.0, 0.5, 1.0]))
 def test_clicks_lie_on_the_object(mask, seed, centre):
     prompts = prompt("click", [mask], seed, centre_share=centre)

@@ -74,7 +74,8 @@ def test_a_process_of_a_stage_trains_alone(done, tmp_path, monkeypatch, stage, c
     assert command.main(given) == 0
     ((_, config, options),) = done.steps
     assert (config.steps, config.minutes, config.clip_share) == (3, None, clip_share)
-    assert config.simulation.kinds["click"] == (0.6 if clip_share else 0.4)
+    assert config.simulation.kinds["click"] == (0.45 if clip_share else 0.4)
+    assert config.simulation.loose_share == (0.35 if clip_share else 0)
     assert options == {"going_on": False, "threads": 1, "initial": Path("weights.safetensors")}
 
 
