@@ -57,9 +57,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         one.process.wait(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright, whose event loop would be in the way of other tests."""
     path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
     if path is None:
         if os.environ.get("SAM2_REQUIRE_BROWSER"):
@@ -90,6 +90,10 @@ def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         if not request.url.startswith(("http://127.0.0.1:", "blob:http://127.0.0.1:", "data:")):
             wrong.append(f"asked {request.url}")
 
+    def answered(response: Any) -> None:
+        if response.status >= 500:
+            wrong.append(f"{response.status} of {response.url}")
+
     def opening(**options: Any) -> Any:
         context = chromium.new_context(**{"viewport": {"width": 1100, "height": 720}, **options})
         contexts.append(context)
@@ -97,6 +101,7 @@ def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", note)
         page.on("request", asked)
+        page.on("response", answered)
         page.set_default_timeout(20_000)
         return page
 

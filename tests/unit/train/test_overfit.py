@@ -56,7 +56,7 @@ def test_one_image_is_learned_from_noise_in_200_steps():
 
 
 def half_discs():
-    """Two discs of two colours each that pass each other: of one, an object is the left half alone."""
+    """Two discs of two like colours each that pass each other: of one, an object is the left half alone."""
     rng = np.random.default_rng(0)
     images = rng.integers(60, 120, (4, 256, 256, 3)).astype(np.uint8)
     masks = np.zeros((4, 2, 256, 256), bool)
@@ -65,7 +65,8 @@ def half_discs():
         for k, (x, y) in enumerate([(70 + 8 * t, 80), (150 - 8 * t, 170)]):
             disc = (columns - x) ** 2 + (rows - y) ** 2 < 45**2
             left = disc & (columns < x)
-            images[t, disc], images[t, left] = COLOURS[k], COLOURS[k + 2]
+            whole, half = np.array(COLOURS[k]), np.array(COLOURS[k + 2])
+            images[t, disc], images[t, left] = whole, 0.6 * whole + 0.4 * half
             masks[t, k] = disc if k else left
     return ClipSample(images, masks, (0, 1), "half discs", 0)
 

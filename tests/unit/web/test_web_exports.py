@@ -646,7 +646,7 @@ def test_progress_of_a_film_comes_as_events(project):
     seen = []
     with client.stream("GET", f"{address}/events") as stream:
         lines = stream.iter_lines()
-        next(lines)
+        assert [next(lines)[:14] for _ in range(3)] == ["event: project", 'data: {"name":', ""]
         client.post(f"{address}/exports", json={"effects": ["blur-background"]})
         for line in lines:
             if line.startswith("data:"):

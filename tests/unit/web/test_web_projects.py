@@ -286,10 +286,11 @@ def test_news_come_as_events(client, photo):
     client.put(prompts(photo), json=BOX)
     with client.stream("GET", f"{photo}/events") as stream:
         lines = stream.iter_lines()
-        assert next(lines).startswith(":")
+        assert next(lines) == "event: project"
+        assert json.loads(next(lines)[5:]) == client.get(photo).json()
         client.post(f"{photo}/exports", json={"formats": ["coco"]})
         for line in lines:
-            if line.startswith("data:") and json.loads(line[5:])["state"] == "done":
+            if line.startswith("data:") and json.loads(line[5:]).get("state") == "done":
                 break
 
 

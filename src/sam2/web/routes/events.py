@@ -14,11 +14,15 @@ router = APIRouter(prefix="/v1/projects/{name}", tags=["events"], responses={404
 
 @router.get("/events", summary="News of a project", response_class=StreamingResponse)
 async def events(name: str, studio: StudioDep) -> StreamingResponse:
-    """A stream of ``job``, ``frame`` and ``project`` events, whose data are JobState, FrameState and ProjectState."""
-    await run_in_threadpool(studio.projects.get, name)
+    """A stream of ``job``, ``frame`` and ``project`` events, whose data are JobState, FrameState and ProjectState.
+
+    It begins with the project as it is: who connects again, as after a crash, is in step at once.
+    """
+    project = await run_in_threadpool(studio.projects.get, name)
+    state = await run_in_threadpool(project.state)
 
     async def lines() -> AsyncIterator[str]:
-        yield ": welcome\n\n"
+        yield f"event: project\ndata: {state.model_dump_json()}\n\n"
         async for news in studio.events.subscribe(name):
             yield ": still here\n\n" if news is None else f"event: {news[0]}\ndata: {news[1].model_dump_json()}\n\n"
 

@@ -96,10 +96,11 @@ function heardFrame(state) {
 
 /** @param {import("./types").ProjectState} project */
 function heardProject(project) {
-  const { objectId, frame } = store.get();
+  const { objectId, frame, job } = store.get();
   const there = project.objects.some(({ id }) => id === objectId);
   const other = project.objects.find((object) => object.frame == null || object.frame === frame);
-  store.set({ project, objectId: there ? objectId : other?.id ?? null });
+  const same = project.job?.id === job?.id; // then its own events are newer
+  store.set({ project, objectId: there ? objectId : other?.id ?? null, job: same ? job : project.job });
 }
 
 store.on(["frame", "project"], () => {
