@@ -1,11 +1,11 @@
 """All that changes while training: how it is set up, saved, and restored bit by bit."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,8 @@ from sam2.modeling.config import with_postprocessing
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.train.checkpoint import STATE, random_state, read_state, restore_random_state, write_checkpoint, write_state
 from sam2.train.config import TrainConfig, config_to_dict
+from sam2.train.data.clip import BadSample
 from sam2.train.data.sources import ClipRecord
-from sam2.train.data.stream import TrainStream
 from sam2.train.lora import merged_state_dict
 from sam2.train.optim import WeightAverage
 from sam2.train.processes import full_optimizer_state, full_weights, load_optimizer_state, load_weights
@@ -25,13 +25,50 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+class TrainBatch(Protocol):
+    """What one step looks at."""
+
+    @property
+    def images(self) -> Tensor:
+        """[b, ...] frames."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Of each of the b clips; 1 of stills."""
+        ...
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "TrainBatch":
+        """The same, where it is wanted on ``device``."""
+        ...
+
+
+class TrainBatches(Protocol):
+    """Where batches come from. What a batch holds follows from its number, so that resuming is counting."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in which the data are gone through once."""
+        ...
+
+    @property
+    def bad_samples(self) -> tuple[BadSample, ...]:
+        """What could not be read so far."""
+        ...
+
+    def batches(self, first_step: int = 0) -> Iterator[TrainBatch]:
+        """Those of number ``first_step``, ``first_step`` + 1, ... for ever."""
+        ...
+
+
 @dataclass(slots=True)
 class Training:
     """A training: its parts, and how far it has come.
 
     Attributes:
         model: what is trained, with adapters if there are any; never wrapped.
-        objective: what has ``model`` inside, wrapped for the processes that train together.
+        objective: what has ``model`` inside and makes scalars of a batch, "loss" among them; wrapped for the processes
+            that train together.
         notes: what checkpoints say of their configuration.
         total: steps altogether.
         step: steps done.
@@ -52,7 +89,7 @@ class Training:
     objective: nn.Module
     optimizer: Any
     average: WeightAverage | None
-    stream: TrainStream
+    stream: TrainBatches
     validation: Sequence[ClipRecord]
     notes: Mapping[str, Any]
     total: int
@@ -180,6 +217,22 @@ class Training:
             yield
         finally:
             self.average.swap()
+
+
+class SetUp(Protocol):
+    """From a configuration to the parts of a training at step 0."""
+
+    def __call__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        accelerator: "Accelerator",
+        /,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Training:
+        """``progress`` is told of long preparations: how much is done, of how much."""
+        ...
 
 
 _COURSE = ("step", "evaluated", "skipped", "elapsed", "loss", "scores", "best")

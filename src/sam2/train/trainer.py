@@ -18,13 +18,12 @@ from sam2.eval.validate import validate_records
 from sam2.train.checkpoint import BEST, CHECKPOINT, NUMBERED, has_state
 from sam2.train.config import TrainConfig, write_config
 from sam2.train.curve import draw_curve
-from sam2.train.data.clip import ClipBatch
 from sam2.train.log import TrainLog, TrainProgress, forget_after, print_progress, read_log
 from sam2.train.optim import set_rates
 from sam2.train.pictures import draw_predictions
 from sam2.train.processes import clip_gradients, open_accelerator, without_sync
 from sam2.train.setup import check_folder, set_up
-from sam2.train.state import Training
+from sam2.train.state import SetUp, TrainBatch, Training
 from sam2.train.stopping import StopRequest, listening
 
 if TYPE_CHECKING:
@@ -68,7 +67,12 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, folder: str | Path, *, resume: bool = False, progress: TrainProgress = print_progress
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    progress: TrainProgress = print_progress,
+    set_up: SetUp = set_up,
 ) -> TrainResult:
     """Train, leaving in ``folder`` checkpoints, log, curve, pictures and what is needed to resume.
 
@@ -81,6 +85,7 @@ def train(
         resume: go on from what was saved in ``folder``, to the bits that a training without a break comes to. A folder
             in which nothing was saved yet is begun from the start.
         progress: called on the main process after every step; prints lines by default.
+        set_up: makes the training's parts; another recipe brings its own model, batches and objective.
 
     Returns:
         The result; ``stopped`` tells whether to resume.
@@ -100,7 +105,7 @@ def train(
         if resume:
             training.restore()
         if accelerator.is_main_process:
-            write_config(config, folder / CONFIG)
+            write_config(training.config, folder / CONFIG)
             forget_after(folder, training.step)
         log = TrainLog(accelerator, folder, total=training.total, progress=progress)
         with listening() as request:
@@ -152,7 +157,7 @@ def _is_due(training: Training) -> bool:
     return run.evaluate_first if step == 0 else training.is_over or (every > 0 and step % every == 0)
 
 
-def _step(training: Training, batches: Iterator[ClipBatch], log: TrainLog, request: StopRequest) -> bool:
+def _step(training: Training, batches: Iterator[TrainBatch], log: TrainLog, request: StopRequest) -> bool:
     """One step of the optimizer; whether any process was asked to stop."""
     accelerator, config = training.accelerator, training.config
     set_rates(training.optimizer, training.step, training.total, config.optim)
@@ -270,7 +275,7 @@ def _save(training: Training, log: TrainLog) -> None:
     log.go_on()
 
 
-def _batches(training: Training) -> Iterator[ClipBatch]:
+def _batches(training: Training) -> Iterator[TrainBatch]:
     """Batches from the next one on; the first is drawn before the random state is set."""
     batches = training.stream.batches(training.step * training.config.run.accumulate)
     first = next(batches)

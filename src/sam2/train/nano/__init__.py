@@ -1,1 +1,1 @@
-"""The bundled model, from nothing: packed photos, clips made of them, a teacher, a budget of minutes on CPU cores."""
+"""The bundled model, from nothing: packed photos, clips made of them, a teacher, its recipe on the training engine."""

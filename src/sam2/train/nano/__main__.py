@@ -6,6 +6,7 @@ exported. Without ``all``, every part is up to you.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +15,21 @@ from typing import Any
 
 import torch
 
-from sam2.train.nano import parallel
-from sam2.train.nano.config import TrainConfig
+from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.pack import pack
 from sam2.train.nano.data.records import read_all
 from sam2.train.nano.export import export_weights
 from sam2.train.nano.imagenet import find_imagenet_weights
 from sam2.train.nano.launch import train_together
-from sam2.train.nano.loop import CHECKPOINT, is_over, read_weights, resume, start, train
 from sam2.train.nano.simulate import SimulationConfig
+from sam2.train.nano.training import is_over, read_weights, train_nano
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the recipe: its share of a budget that is given for the whole, and what it is told."""
+    """A part of the recipe: how many steps it has, and what else it is told."""
 
-    share: float
+    steps: int
     options: dict[str, Any]
 
 
@@ -38,26 +38,24 @@ COMMON: dict[str, Any] = {
     "batch_size": 8,
     "amp": "decoder",
     "plain_attention": True,
-    "validate_minutes": 20.0,
+    "validate_every": 500,
     "validation_objects": 60,
 }
 STAGES = {
     "stills": Stage(
-        0.58,
+        5500,
         {
             **COMMON,
-            "minutes": 124.0,
-            "sizes": ((256, 0.31), (384, 0.18), (512, 0.51)),
+            "sizes": ((256, 0.46), (384, 0.19), (512, 0.35)),
             "masks": 4,
             "bce_share": 0.28,
             "simulation": SimulationConfig(again_share=0.3),
         },
     ),
     "clips": Stage(
-        0.42,
+        2200,
         {
             **COMMON,
-            "minutes": 89.0,
             "sizes": ((512, 1.0),),
             "masks": 3,
             "bce_share": 0.0,
@@ -85,26 +83,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if first.recipe is not None and first.stage is None:
         return _make_nano(parser, given, first)
     if first.recipe is not None:
-        parser.set_defaults(**STAGES[first.stage].options)
-        if first.steps is not None:
-            parser.set_defaults(minutes=None)
+        parser.set_defaults(steps=STAGES[first.stage].steps, **STAGES[first.stage].options)
     options = vars(parser.parse_args(given))
     paths = {name: options.pop(name) for name in ("data", "teacher", "cache", "out")}
     processes, threads, going_on = (options.pop(name) for name in ("processes", "threads", "resume"))
     initial, options["fresh_memory"] = options.pop("init"), not options.pop("keep_memory")
     for name in ("recipe", "stage"):
         del options[name]
+    if options["steps"] is None:
+        parser.error("give --steps, or train by the recipe: all")
     try:
-        config = TrainConfig(**options)
+        config = NanoConfig(**options)
     except ValueError as error:
         parser.error(str(error))
     cache, out = paths["cache"] or paths["out"] / "cache", paths["out"]
-    if parallel.rank() == 0:
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if os.environ.get("RANK", "0") == "0":
         _prepare(parser, paths["data"], cache, teacher=paths["teacher"])
-    if processes > 1 and parallel.world_size() == 1:
+    if processes > 1 and alone:
         return train_together(given, processes)
-    threads = threads or (1 if parallel.world_size() > 1 else None)
-    _train(config, cache, out, going_on=going_on, threads=threads, initial=initial)
+    threads = threads or (None if alone else 1)
+    try:
+        _train(config, cache, out, resume=going_on, threads=threads, initial=initial)
+    except (FileExistsError, FileNotFoundError, ImportError, ValueError) as error:
+        parser.error(str(error))
     return 0
 
 
@@ -119,8 +121,9 @@ def _make_nano(parser: argparse.ArgumentParser, given: list[str], first: argpars
             # The last of options that are given twice counts.
             command = [*given, "--stage", name, "--cache", str(cache), "--out", str(folder)]
             command += [] if initial is None else ["--init", str(initial)]
-            command += [] if first.minutes is None else ["--minutes", str(round(stage.share * first.minutes, 3))]
-            command += [] if first.steps is None else ["--steps", str(max(1, round(stage.share * first.steps)))]
+            if first.steps is not None:  # of both stages together
+                share = stage.steps / sum(other.steps for other in STAGES.values())
+                command += ["--steps", str(max(1, round(share * first.steps)))]
             status = main(command)
             if status:
                 return status
@@ -145,24 +148,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", type=Path, help="masks that sam2.train.nano.data.teacher wrote, for packing")
     parser.add_argument("--cache", type=Path, help="folder of the packed training data (default: OUT/cache)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
-    parser.add_argument("--minutes", type=float, help="budget; or give --steps")
-    parser.add_argument("--steps", type=int, help="budget; or give --minutes")
-    parser.add_argument("--sizes", type=parse_sizes, default=TrainConfig(steps=1).sizes, help="e.g. 256:0.5,512:0.5")
+    defaults = NanoConfig(steps=1)
+    parser.add_argument("--steps", type=int, help="of the optimizer; with 'all', of both stages together")
+    parser.add_argument("--sizes", type=parse_sizes, default=defaults.sizes, help="e.g. 256:0.5,512:0.5")
     parser.add_argument("--init", type=Path, help="weights (.safetensors) or folder of a run to start from")
-    parser.add_argument("--clip-sizes", type=parse_sizes, default=TrainConfig(steps=1).clip_sizes, help="as --sizes")
+    parser.add_argument("--clip-sizes", type=parse_sizes, default=defaults.clip_sizes, help="as --sizes")
     parser.add_argument("--keep-memory", action="store_true", help="start from the memory parts of --init, too")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     parser.add_argument("--processes", type=int, default=1, help="processes on this machine that train together")
     parser.add_argument("--threads", type=int, help="threads a process (default: torch's; 1 with several processes)")
-    defaults = TrainConfig(steps=1)
-    for name in ("batch_size", "masks", "workers", "seed", "validation_objects", "clip_batch", "clip_masks"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
     for name in (
-        *("learning_rate", "trunk_rate", "memory_rate", "final_rate", "clip_share", "bce_share", "ema", "clip"),
-        *("save_minutes", "validate_minutes"),
+        *("batch_size", "masks", "workers", "seed", "clip_batch", "clip_masks"),
+        *("save_every", "validate_every", "validation_objects", "validation_clips"),
     ):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
+    for name in ("learning_rate", "trunk_rate", "memory_rate", "final_rate", "clip_share", "bce_share", "ema", "clip"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
-    parser.add_argument("--device", default=defaults.device)
+    parser.add_argument("--device", choices=("auto", "cpu"), default=defaults.device)
     parser.add_argument("--amp", choices=("off", "decoder", "all"), default=defaults.amp)
     parser.add_argument("--plain-attention", action="store_true", help="attention as matrix products, for CPUs")
     return parser
@@ -201,17 +203,14 @@ def _prepare(
 
 
 def _train(
-    config: TrainConfig, cache: Path, out: Path, *, going_on: bool, threads: int | None, initial: Path | None
+    config: NanoConfig, cache: Path, out: Path, *, resume: bool, threads: int | None, initial: Path | None
 ) -> None:
     # Averages of gradients that fade to denormal numbers would slow a CPU down by an order of magnitude.
     torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
-    if going_on and (out / CHECKPOINT).exists():
-        run = resume(config, out)
-    else:
-        run = start(config, initial=None if initial is None else read_weights(initial))
-    train(run, cache, out)
+    weights = None if initial is None else read_weights(initial)
+    train_nano(config, cache, out, initial=weights, resume=resume)
 
 
 def _label(data: Path, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """One training step on clips: a prompt on the first frame, then tracking as inference does it, by the same verbs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from sam2.modeling.types import (
     PromptBatch,
 )
 from sam2.train.losses import LossConfig, iou_per_mask, prompt_losses
-from sam2.train.nano.config import TrainConfig
+from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.loader import ClipBatch
 from sam2.train.nano.past import Past
 from sam2.train.nano.simulate import PromptKind, corrected, first_prompts, to_device
@@ -80,7 +80,7 @@ class ClipFeatures:
         return ImageFeatures(embed, (fine, middle), self.position)
 
 
-def encode_clips(model: SAM2Base, batch: ClipBatch, *, config: TrainConfig) -> ClipFeatures:
+def encode_clips(model: SAM2Base, batch: ClipBatch, *, config: NanoConfig) -> ClipFeatures:
     """All frames in one go, without gradients unless ``config.clip_trunk``."""
     b, frames = batch.images.shape[:2]
     device = model.device
@@ -172,7 +172,7 @@ def run_clip_step(
     rng: np.random.Generator,
     past: Past,
     kind: PromptKind,
-    config: TrainConfig,
+    config: NanoConfig,
     loss_config: LossConfig,
 ) -> StepResult:
     """Prompt every object on its first frame in the way of ``kind``, track, and average the losses of all frames.
@@ -234,12 +234,3 @@ def _overlap(logits: Tensor, ious: Tensor, truth: Tensor) -> float:
     there = truth.flatten(1).any(-1)
     best = logits[torch.arange(len(truth), device=truth.device), ious.argmax(-1)][:, None]
     return float(iou_per_mask(best, truth[:, None])[there].mean())
-
-
-def copied_overlap(masks: Sequence[Tensor] | Tensor) -> float:
-    """Mean IoU of the first frame's masks with all later ones ([T, n, h, w] bool): what a tracker must beat."""
-    values = [
-        iou_per_mask(masks[0][:, None].float() - 0.5, truth[:, None])[truth.flatten(1).any(-1)].mean()
-        for truth in masks[1:]
-    ]
-    return float(torch.stack(values).nanmean())

@@ -1,6 +1,7 @@
-"""Everything that a training run can be told."""
+"""Everything that a training of nano can be told."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sam2.train.losses import LossConfig
 from sam2.train.nano.data.loader import Sizes
@@ -9,32 +10,34 @@ from sam2.train.nano.simulate import PromptKind, SimulationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
+class NanoConfig:
     """A training run. Defaults are those of the bundled model on two CPU cores.
 
     Attributes:
         model: a preset's name.
-        minutes, steps: the budget: one of them; a run of ``steps`` is reproducible, one of ``minutes`` ends on time.
-        sizes: (image side, share of the budget), in order.
-        batch_size: images a step at 256 px; larger sizes take fewer (inversely to the side).
+        steps: of the optimizer.
+        sizes: (image side, share of the steps), in order.
+        batch_size: images a step at 256 px, of all processes; larger sizes take fewer (inversely to the side).
         masks: objects an image.
         learning_rate: of the layers that start from noise.
         trunk_rate: learning rate of a trunk tensor whose weights have a root mean square of 1; in proportion to that,
             within ``trunk_limits``. Folded batch norms leave tensors of very different scales.
-        warm_up: share of the budget in which rates rise from zero.
-        bce_share: share of the budget, from its start, with plain cross entropy in the place of the focal loss.
+        warm_up: share of the steps in which rates rise from zero.
+        bce_share: share of the steps, from the first, with plain cross entropy in the place of the focal loss.
         no_hints: share of steps without the high-resolution hints of drawn prompts, so that the official two calls
             (prompt encoder, mask decoder), which cannot pass them, work too.
         multimask: share of first clicks that are answered by three masks (the rest train the single one).
         ema: decay of the averaged weights.
         amp: compute in bfloat16: "off", "decoder" (what pays off on CPUs) or "all".
         plain_attention: attention as matrix products; faster than fused kernels for a handful of tokens on CPUs.
-        save_minutes, validate_minutes: how often.
+        device: "auto" takes the accelerator that there is; or "cpu".
+        save_every, validate_every: steps between them.
+        validation_objects: held-out objects that validation clicks on.
         clip_share: share of steps that are on clips; 0 trains on images alone, and leaves the memory parts as they are.
         clip_sizes: as ``sizes``, of clips.
         clip_batch: clips a step at 256 px; larger sizes take fewer (inversely to the area), but one a process.
         clip_masks: objects a clip.
-        validation_clips: clips that validation tracks through.
+        validation_clips: clips that validation tracks through, where there are steps on clips.
         clip_trunk: train the image encoder on clips, too; dear.
         memory_rate: learning rate of the memory parts.
         fresh_memory: give the memory parts the start of :mod:`sam2.train.nano.memory_start` at step 0.
@@ -44,8 +47,7 @@ class TrainConfig:
     """
 
     model: str = "nano"
-    minutes: float | None = None
-    steps: int | None = None
+    steps: int
     sizes: Sizes = ((256, 0.5), (384, 0.3), (512, 0.2))
     batch_size: int = 8
     masks: int = 4
@@ -60,13 +62,13 @@ class TrainConfig:
     no_hints: float = 0.15
     multimask: float = 0.85
     ema: float = 0.998
-    amp: str = "off"
+    amp: Literal["off", "decoder", "all"] = "off"
     plain_attention: bool = False
     workers: int = 1
     seed: int = 0
-    device: str = "cpu"
-    save_minutes: float = 5.0
-    validate_minutes: float = 15.0
+    device: Literal["auto", "cpu"] = "auto"
+    save_every: int = 200
+    validate_every: int = 500
     validation_objects: int = 100
     clip_share: float = 0.0
     clip_sizes: Sizes = ((256, 0.5), (384, 0.25), (512, 0.25))
@@ -83,8 +85,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise ValueError(f"give minutes or steps, one of them; got minutes={self.minutes}, steps={self.steps}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
         if self.amp not in ("off", "decoder", "all"):
             raise ValueError(f'amp must be "off", "decoder" or "all", got {self.amp!r}')
         if not 0 <= self.clip_share <= 1:
@@ -94,6 +96,11 @@ class TrainConfig:
             total = sum(share for _, share in sizes)
             if not sizes or abs(total - 1) > 1e-6:
                 raise ValueError(f"the shares of {name} must sum to 1, got {total} of {sizes}")
+
+    @property
+    def final_size(self) -> int:
+        """The image side that training ends at, and that the model is meant for."""
+        return self.sizes[-1][0]
 
     def batch_at(self, size: int) -> int:
         """Images a step at image side ``size``."""

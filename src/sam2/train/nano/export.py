@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from sam2.train.nano.loop import load_checkpoint
+from sam2.train.checkpoint import CHECKPOINT
+from sam2.train.config import read_config
+from sam2.train.trainer import CONFIG
 
 
 def export_weights(
@@ -19,7 +21,7 @@ def export_weights(
 ) -> dict[str, str]:
     """Write the weights of the run in folder ``run`` to ``path`` and return the metadata written with them.
 
-    Parameters that were not trained (those of memory) have the values of the run's seed.
+    Parameters that were not trained (those of memory, in a run on photos) have the values of the run's seed.
 
     Args:
         run: folder.
@@ -28,10 +30,12 @@ def export_weights(
         share: of ``mix`` in the average, 0..1.
 
     Raises:
+        FileNotFoundError: no run in ``run`` has saved anything.
         ValueError: ``share`` is out of range, or ``mix`` holds another model.
     """
-    content = load_checkpoint(run)
-    weights = {**content["model"], **content["average"]}
+    run = Path(run)
+    content = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    weights: dict[str, torch.Tensor] = content["model"]
     if mix is not None:
         weights = _mixed(weights, load_file(mix), share)
     tensors = {name: value.to(torch.float16).contiguous().clone() for name, value in weights.items()}
@@ -40,13 +44,12 @@ def export_weights(
         raise ValueError(f"{bad[0]!r} does not fit half precision")
     metadata = {
         "format": "pt",
-        "config": str(content["config"]["model"]),
-        "step": str(content["step"]),
-        "images": str(content["images"]),
-        "seed": str(content["config"]["seed"]),
+        "config": str(content["sam2"]["config"]),
+        "step": str(content["steps"]["train"]),
+        "seed": str(read_config(run / CONFIG).run.seed),
     }
     if mix is None:
-        metadata["scores"] = json.dumps(content["scores"])
+        metadata["scores"] = json.dumps(content["best_meter_values"])
     else:  # scores of the run would not be those of the mixture
         metadata["mixed"] = f"{share:g} of {Path(mix).name}"
     path = Path(path)

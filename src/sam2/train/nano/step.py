@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.train.losses import LossConfig, iou_per_mask, prompt_losses
-from sam2.train.nano.config import TrainConfig
+from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.loader import Batch
 from sam2.train.nano.simulate import PromptKind, corrected, first_prompts, to_device
 from sam2.utils.transforms import IMAGE_MEAN, IMAGE_STD
@@ -50,7 +50,7 @@ def run_step(
     kind: PromptKind,
     rounds: int,
     rng: np.random.Generator,
-    config: TrainConfig,
+    config: NanoConfig,
     loss_config: LossConfig,
 ) -> StepResult:
     """Prompt every object of ``batch`` in the way of ``kind``, correct ``rounds`` - 1 times, and sum the losses."""
@@ -96,7 +96,7 @@ def per_object(features: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def precision(config: TrainConfig, device: torch.device, *, decoder: bool, many_tokens: bool = False) -> Iterator[None]:
+def precision(config: NanoConfig, device: torch.device, *, decoder: bool, many_tokens: bool = False) -> Iterator[None]:
     """The precision and the kind of attention that the run computes the decoder, or the rest, in.
 
     ``many_tokens``: attention over memory is among it, for which fused kernels are the faster ones everywhere.

@@ -11,18 +11,17 @@ from sam2.modeling.build import build_model
 from sam2.modeling.types import PromptBatch
 from sam2.train.nano.clip_step import (
     as_mask_prompt,
-    copied_overlap,
     encode_clips,
     run_clip_step,
     track,
 )
-from sam2.train.nano.config import TrainConfig
+from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.loader import ClipBatch
 from sam2.train.nano.data.pack import open_packed, pack
 from sam2.train.nano.memory_start import start_memory, without_dropout
 from sam2.train.nano.past import Past, PastConfig, draw_past
 
-CONFIG = TrainConfig(model="small", steps=4, clip_share=0.5)
+CONFIG = NanoConfig(model="small", steps=4, clip_share=0.5)
 PLAIN = Past()
 
 
@@ -159,15 +158,6 @@ def test_a_mask_prompt_has_the_size_of_the_input():
     assert prompt.shape == (1, 1, 128, 128)
     assert set(prompt.unique().tolist()) == {0.0, 1.0}
     assert float(prompt.mean()) == pytest.approx(float(truth.float().mean()), rel=0.05)
-
-
-def test_copying_the_first_mask_scores_what_has_not_moved():
-    masks = torch.zeros(3, 1, 4, 4, dtype=torch.bool)
-    masks[:, 0, :2] = True
-    assert copied_overlap(masks) == 1
-    masks[2, 0, :1] = False
-    # Frame 1 as it was, of frame 2 half: 4 of 8 pixels.
-    assert copied_overlap(masks) == pytest.approx(0.75)
 
 
 def test_a_fresh_memory_looks_for_its_like(model, tmp_path):

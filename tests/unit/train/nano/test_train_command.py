@@ -35,7 +35,7 @@ def done(monkeypatch):
 
 def test_the_recipe_labels_packs_trains_in_two_stages_and_exports(done, tmp_path):
     data, out = miniature.write_all(tmp_path / "data"), tmp_path / "run"
-    given = ["--data", str(data), "all", "--out", str(out), "--minutes", "100"]
+    given = ["--data", str(data), "all", "--out", str(out), "--steps", "770"]
 
     assert command.main(given) == 0
 
@@ -43,9 +43,9 @@ def test_the_recipe_labels_packs_trains_in_two_stages_and_exports(done, tmp_path
     assert (out / "cache" / "index.npz").exists()
     stills, clips = done.steps[1:3]
     shared = [*given, "--stage", "stills", "--cache", str(out / "cache"), "--out", str(out / "stills")]
-    assert stills == ("together", [*shared, "--minutes", "58.0"], 2)
+    assert stills == ("together", [*shared, "--steps", "550"], 2)
     shared = [*given, "--stage", "clips", "--cache", str(out / "cache"), "--out", str(out / "clips")]
-    assert clips == ("together", [*shared, "--init", str(out / "stills"), "--minutes", "42.0"], 2)
+    assert clips == ("together", [*shared, "--init", str(out / "stills"), "--steps", "220"], 2)
     assert done.steps[3] == ("export", out / "clips", out / "nano.safetensors")
 
 
@@ -73,10 +73,10 @@ def test_a_process_of_a_stage_trains_alone(done, tmp_path, monkeypatch, stage, c
     given = ["all", "--out", str(tmp_path), "--steps", "3", "--stage", stage, "--init", "weights.safetensors"]
     assert command.main(given) == 0
     ((_, config, options),) = done.steps
-    assert (config.steps, config.minutes, config.clip_share) == (3, None, clip_share)
+    assert (config.steps, config.clip_share) == (3, clip_share)
     assert config.simulation.kinds["click"] == (0.45 if clip_share else 0.4)
     assert config.simulation.loose_share == (0.35 if clip_share else 0)
-    assert options == {"going_on": False, "threads": 1, "initial": Path("weights.safetensors")}
+    assert options == {"resume": False, "threads": 1, "initial": Path("weights.safetensors")}
 
 
 def test_a_failed_training_exports_nothing(done, tmp_path, monkeypatch):
@@ -89,11 +89,11 @@ def test_a_failed_training_exports_nothing(done, tmp_path, monkeypatch):
 def test_without_the_recipe_nothing_is_labelled_or_exported(done, tmp_path):
     data = miniature.write_all(tmp_path / "data")
     cache = tmp_path / "cache"
-    given = ["--data", str(data), "--cache", str(cache), "--out", str(tmp_path / "run"), "--minutes", "1", "--resume"]
+    given = ["--data", str(data), "--cache", str(cache), "--out", str(tmp_path / "run"), "--steps", "1", "--resume"]
     assert command.main([*given, "--sizes", "256:0.25,512:0.75"]) == 0
     ((_, config, options),) = done.steps
     assert config.sizes == ((256, 0.25), (512, 0.75))
-    assert options == {"going_on": True, "threads": None, "initial": None}
+    assert options == {"resume": True, "threads": None, "initial": None}
     assert (cache / "index.npz").exists()
 
 
@@ -101,7 +101,7 @@ def test_without_the_recipe_nothing_is_labelled_or_exported(done, tmp_path):
     ("given", "message"),
     [
         (["--steps", "1"], "--out"),
-        (["--out", "OUT"], "give minutes or steps"),
+        (["--out", "OUT"], "give --steps, or train by the recipe"),
         (["--out", "OUT", "--steps", "1"], "holds no packed data: give --data"),
         (["tiny", "--out", "OUT"], "invalid choice"),
         (["--out", "OUT", "--steps", "1", "--sizes", "256:0.5"], "must sum to 1"),

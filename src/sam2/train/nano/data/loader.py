@@ -18,13 +18,13 @@ from sam2.train.nano.data.pack import PackedData, open_packed
 from sam2.train.nano.data.samples import SampleConfig, Sampler
 
 Sizes = tuple[tuple[int, float], ...]
-"""(image side, share of the budget), in order."""
+"""(image side, share of the steps), in order."""
 
 T = TypeVar("T")
 
 
 def size_at(sizes: Sizes, progress: float) -> int:
-    """Image side at ``progress`` (0..1) of the budget."""
+    """Image side at ``progress`` (0..1) of the steps."""
     for size, share in sizes:
         progress -= share
         if progress < 0:
@@ -147,7 +147,7 @@ class Rescaled(Generic[T]):
     """A stream that is opened anew whenever the schedule asks for another image size.
 
     Args:
-        sizes: (image side, share of the budget), in order.
+        sizes: (image side, share of the steps), in order.
         start: opens the stream of a size from a batch number on.
     """
 
@@ -156,9 +156,9 @@ class Rescaled(Generic[T]):
         self._size = 0
         self._source: Iterator[T] = iter(())
 
-    def take(self, progress: float, number: int) -> tuple[int, T]:
-        """The image size at ``progress`` (0..1) and the next batch, which has this number where the size is new."""
+    def take(self, progress: float, number: int) -> T:
+        """The next batch at ``progress`` (0..1), which has this number where the image size is a new one."""
         size = size_at(self.sizes, progress)
         if size != self._size:
             self._size, self._source = size, self._start(size, number)
-        return size, next(self._source)
+        return next(self._source)
