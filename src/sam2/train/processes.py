@@ -95,6 +95,16 @@ def _trackers(config: RunConfig, folder: Path) -> list[Any]:
     return trackers
 
 
+def channels_last(model: nn.Module) -> None:
+    """Lay weights of convolutions out as images are, in place, so that gradients are too.
+
+    Other parameters of four dimensions are none of images: their gradients come as they were.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def prepare(accelerator: "Accelerator", objective: nn.Module, *, fsdp: bool) -> nn.Module:
     """The objective on its device, in DistributedDataParallel where there are several processes, or sharded."""
     if not fsdp:

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sam2.loading.locate import find_config, preset_of
 from sam2.loading.official_yaml import parse_official
 from sam2.loading.resolve import resolve_model
@@ -22,7 +20,7 @@ from sam2.train.data.stream import TrainStream
 from sam2.train.lora import add_lora
 from sam2.train.objective import Objective
 from sam2.train.optim import WeightAverage, build_optimizer, freeze
-from sam2.train.processes import prepare
+from sam2.train.processes import channels_last, prepare
 from sam2.train.state import Training, seed_everything
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ def set_up(
     stream = TrainStream(config.data, seed=run.seed, sources=sources, **place)
     model, notes = open_model(config.model, config.data.image_size)
     if not run.fsdp:  # which takes weights in the plain layout only
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # as are images, so gradients
+        channels_last(model)
     if run.cache_embeddings is not None:
         stream = cached_stream(
             model.to(accelerator.device), stream, run.cache_embeddings, views=run.cache_views, progress=progress

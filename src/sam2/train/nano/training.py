@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from sam2.train.nano.objective import NanoObjective
 from sam2.train.nano.rates import optim_config
 from sam2.train.nano.stream import NanoStream
 from sam2.train.optim import WeightAverage, build_optimizer, freeze
-from sam2.train.processes import prepare
+from sam2.train.processes import channels_last, prepare
 from sam2.train.run import RunConfig
 from sam2.train.settings_io import record_to_tree
 from sam2.train.setup import start_trackers
@@ -167,5 +166,5 @@ def _start_model(config: NanoConfig, cache: Path | None, *, initial: Mapping[str
         if config.clip_share > 0 and config.fresh_memory:
             start_memory(model, open_packed(cache))
     without_dropout(model)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_last(model)
     return model

@@ -145,7 +145,7 @@ def test_two_processes_train_one_model(weights, cache, tmp_path):
         "0",
         "--keep-memory",
     ]
-    command = [sys.executable, "-m", "sam2.train.nano", *options.split(), *given, *more]
+    command = [sys.executable, "-W", "error::UserWarning", "-m", "sam2.train.nano", *options.split(), *given, *more]
     assert run_together(command, 2) == 0
     (entry,) = read_log(tmp_path / "run")
     assert entry["step"] == 2
