@@ -20,6 +20,7 @@ def run_together(command: Sequence[str], count: int) -> int:
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    shared["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # each with all cores would wait for the others
     processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,14 @@ def test_when_one_process_fails_the_others_are_ended():
         run_together(["true"], 0)
 
 
+def test_a_process_has_one_thread_unless_told_otherwise(monkeypatch):
+    script = "import os, sys; sys.exit(int(os.environ['OMP_NUM_THREADS']) + 10)"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run_together([sys.executable, "-c", script], 2) == 11
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run_together([sys.executable, "-c", script], 2) == 13
+
+
 def test_a_wish_to_stop_reaches_the_processes(tmp_path):
     """The launcher, told to end, tells its processes, and waits until they have saved."""
     child = (
