@@ -17,6 +17,9 @@ CLICKED_KINDS = ("thing", "whole", "group")
 """What people would click on."""
 
 MIN_SHARE = 0.02
+MAX_CROWDING = 0.25
+"""With more of others in its box, what an annotator took for the object is a matter of taste."""
+
 MAX_PER_IMAGE = 2
 CLIP_FRAMES = 10
 
@@ -29,6 +32,7 @@ def held_out_objects(data: PackedData, limit: int) -> list[tuple[int, int]]:
         height, width = int(data.images[image]["height"]), int(data.images[image]["width"])
         rows = [i for i in data.masks_of(int(image)) if data.masks[i]["kind"] in wanted]
         rows = [i for i in rows if data.masks[i]["area"] >= MIN_SHARE * height * width]
+        rows = [i for i in rows if data.masks[i]["crowding"] <= MAX_CROWDING]
         rows.sort(key=lambda i: -int(data.masks[i]["area"]))
         chosen += [(int(image), row) for row in rows[:MAX_PER_IMAGE]]
     order = np.random.default_rng(0).permutation(len(chosen))[:limit]

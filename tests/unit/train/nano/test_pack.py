@@ -5,7 +5,7 @@ import miniature
 import numpy as np
 import pytest
 
-from sam2.train.nano.data.pack import HELD_OUT_SHARE, MAX_SIDE, is_held_out, open_packed, pack
+from sam2.train.nano.data.pack import HELD_OUT_SHARE, MAX_SIDE, crowding_of, is_held_out, open_packed, pack
 from sam2.train.nano.data.records import KINDS, ImageRecord, ObjectMask
 
 
@@ -34,6 +34,35 @@ def test_only_whole_countable_objects_are_cut_out(tmp_path):
     assert whole["cutout"]
     assert not at_the_border["cutout"]
     assert not sky["cutout"]
+
+
+def rectangle(x: int, y: int, width: int, height: int, kind: str = "thing") -> ObjectMask:
+    return ObjectMask(np.ones((height, width), bool), x, y, kind)
+
+
+def test_a_laid_table_is_crowded_and_what_lies_on_it_is_not():
+    table = rectangle(0, 0, 20, 10)
+    table.mask[2:6, 3:8] = False
+    plate = rectangle(3, 2, 5, 4)
+    assert crowding_of(table, [table, plate]) == pytest.approx(20 / 180)
+    assert crowding_of(plate, [table, plate]) == 0  # the table fills none of its box
+    aside = rectangle(18, 8, 4, 4)
+    aside.mask[:2, :2] = False
+    assert crowding_of(table, [table, plate, aside]) == pytest.approx(20 / 180)
+
+
+@pytest.mark.parametrize("kind", ["part", "stuff"])
+def test_parts_and_stuff_crowd_nobody_and_are_not_crowded(kind):
+    person, other = rectangle(0, 0, 10, 10), rectangle(2, 2, 4, 4, kind)
+    person.mask[2:6, 2:6] = False
+    assert crowding_of(person, [person, other]) == 0
+    assert crowding_of(other, [person, other]) == 0
+
+
+def test_what_covers_most_of_another_object_is_a_part_of_it():
+    group, one = rectangle(0, 0, 20, 10, "group"), rectangle(0, 0, 10, 10)
+    assert crowding_of(one, [group, one]) == 0  # the group's rest is not in its box
+    assert crowding_of(group, [group, one]) == 0
 
 
 def test_large_photos_shrink_with_their_masks(tmp_path):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sam2.train.data.augment import Window, degrade, jitter_colours, object_window, random_window, whole_window
 from sam2.train.nano.data.loader import batches
-from sam2.train.nano.data.pack import PackedData, open_packed, pack
+from sam2.train.nano.data.pack import PackedData, is_held_out, open_packed, pack
+from sam2.train.nano.data.records import ImageRecord, ObjectMask
 from sam2.train.nano.data.samples import SampleConfig, Sampler, hang_on_ropes, paste, paste_tied
 
 
@@ -92,6 +93,25 @@ def test_large_objects_get_no_ropes():
     assert drawn is image
     assert masks[0] is large
     assert weights == [1.0]
+
+
+def test_what_is_crowded_is_drawn_less_often(tmp_path):
+    """A frame around a disc, whose box says little about what is meant, and the disc."""
+    frame, disc = np.ones((72, 96), bool), miniature.disc(48, 36, 30)
+    frame[4:68, 4:92] = False
+    objects = [ObjectMask.cropped(mask, "thing") for mask in (frame, disc)]
+    named = (ImageRecord(tmp_path / f"{number}.png", "photos", objects) for number in range(20))
+    record = next(record for record in named if not is_held_out(record.name))
+    miniature.write(record.path, miniature.photo(0))
+    pack([record], tmp_path / "cache")
+    packed = open_packed(tmp_path / "cache")
+
+    def share_of_frames(crowding: float) -> float:
+        options = {"crowding": crowding, "absent_share": 0, "composite_share": 0, "rope_share": 0, "whole_share": 1.0}
+        masks = np.concatenate([sample.masks for sample in draw(packed, count=40, **options)])
+        return float(np.mean([not mask[12:20, 12:20].any() for mask in masks]))
+
+    assert share_of_frames(0.35) < 0.5 * share_of_frames(1e9)
 
 
 def test_held_out_photos_are_drawn_by_nobody_but_who_asks(data):

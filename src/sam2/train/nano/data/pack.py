@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from sam2.train.nano.data.records import KINDS, ImageRecord, ObjectMask, read_ph
 MAX_SIDE = 640
 HELD_OUT_SHARE = 0.1
 MIN_CUTOUT_SHARE = 0.02
-_VERSION = 2
+_VERSION = 3
+_WHOLE = ("thing", "whole", "group", "salient")
 
 IMAGE_FIELDS = np.dtype("i8, i4, i4, i4, i4, ?, U20, U80")
 IMAGE_FIELDS.names = ("offset", "height", "width", "first_mask", "masks", "held_out", "source", "name")
-MASK_FIELDS = np.dtype("i8, i4, i4, i4, i4, i4, i4, i1, ?")
-MASK_FIELDS.names = ("offset", "x", "y", "height", "width", "area", "image", "kind", "cutout")
+MASK_FIELDS = np.dtype("i8, i4, i4, i4, i4, i4, i4, i1, ?, f4")
+MASK_FIELDS.names = ("offset", "x", "y", "height", "width", "area", "image", "kind", "cutout", "crowding")
 
 
 def is_held_out(name: str) -> bool:
@@ -80,8 +81,8 @@ def pack(records: Iterable[ImageRecord], folder: str | Path) -> None:
             pixels.write(photo.tobytes())
             for item in objects:
                 where = (item.x, item.y, *item.mask.shape)
-                cutout = _can_be_cut_out(item, height, width)
-                masks.append((bits.tell(), *where, item.area, number, KINDS.index(item.kind), cutout))
+                cutout, crowding = _can_be_cut_out(item, height, width), crowding_of(item, objects)
+                masks.append((bits.tell(), *where, item.area, number, KINDS.index(item.kind), cutout, crowding))
                 bits.write(item.mask.astype(np.uint8).tobytes())
     unfinished = folder / "index.partial.npz"
     np.savez(unfinished, images=np.array(images, IMAGE_FIELDS), masks=np.array(masks, MASK_FIELDS), version=_VERSION)
@@ -98,6 +99,30 @@ def open_packed(folder: str | Path) -> PackedData:
     pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
     bits = np.memmap(folder / "masks.bin", np.uint8, mode="r")
     return PackedData(images, masks, pixels, bits)
+
+
+def crowding_of(item: ObjectMask, objects: Sequence[ObjectMask]) -> float:
+    """The area of other whole objects in the box of ``item``, as a multiple of its own: 0 where it is alone.
+
+    A table that is laid has a high one: a box around it says little about what is meant. What covers most of another
+    object's mask is a part of that, or the same once more, and does not count; nor do parts and stuff.
+    """
+    if item.kind not in _WHOLE:
+        return 0.0
+    others = (other for other in objects if other is not item and other.kind in _WHOLE)
+    return sum(_intruding(item, other) for other in others) / max(item.area, 1)
+
+
+def _intruding(item: ObjectMask, other: ObjectMask) -> int:
+    """Pixels of ``other`` in the box of ``item`` that are not its own."""
+    x0, y0 = max(item.x, other.x), max(item.y, other.y)
+    x1 = min(item.x + item.mask.shape[1], other.x + other.mask.shape[1])
+    y1 = min(item.y + item.mask.shape[0], other.y + other.mask.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return 0
+    inside = other.mask[y0 - other.y : y1 - other.y, x0 - other.x : x1 - other.x].astype(bool)
+    common = inside & item.mask[y0 - item.y : y1 - item.y, x0 - item.x : x1 - item.x].astype(bool)
+    return 0 if common.sum() > 0.5 * other.area else int((inside & ~common).sum())
 
 
 def _resize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
@@ -118,5 +143,4 @@ def _can_be_cut_out(item: ObjectMask, height: int, width: int) -> bool:
     """Whether the object is large and, as far as the frame shows, whole."""
     rows, columns = item.mask.shape
     borders = (item.x <= 1) + (item.y <= 1) + (item.x + columns >= width - 1) + (item.y + rows >= height - 1)
-    whole = item.kind in ("thing", "whole", "group", "salient")
-    return bool(whole and borders == 0 and item.area >= MIN_CUTOUT_SHARE * height * width)
+    return bool(item.kind in _WHOLE and borders == 0 and item.area >= MIN_CUTOUT_SHARE * height * width)

@@ -40,6 +40,8 @@ class SampleConfig:
             mostly background, in surroundings that are real.
         absent_share: masks that are empty, for prompts on nothing.
         min_area: least share of the square that an object must cover.
+        crowding: of an object that is drawn half as often for what else there is in its box (see
+            :func:`sam2.train.nano.data.pack.crowding_of`): there, truth is a matter of taste.
     """
 
     image_size: int = 256
@@ -49,6 +51,7 @@ class SampleConfig:
     rope_share: float = 0.15
     absent_share: float = 0.03
     min_area: float = 0.004
+    crowding: float = 0.35
     whole_share: float = 0.35
     object_share: float = 0.45
     kind_weights: dict[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
@@ -81,7 +84,8 @@ class Sampler:
         self._images, self._image_weights = with_masks, np.cumsum(weights / weights.sum())
         self._backgrounds = np.flatnonzero(chosen)
         self._cutouts = np.flatnonzero(data.masks["cutout"] & chosen[data.masks["image"]])
-        self._kind_weights = np.array([config.kind_weights[kind] for kind in KINDS])
+        kinds = np.array([config.kind_weights[kind] for kind in KINDS])
+        self._wanted = kinds[data.masks["kind"]] / (1 + (data.masks["crowding"] / config.crowding) ** 2)
         # Half of the cut-outs are persons of one data set: level what is drawn.
         levels = np.where(data.masks["kind"][self._cutouts] == KINDS.index("whole"), 0.4, 1.0)
         self._cutout_weights = np.cumsum(levels / max(levels.sum(), 1e-9))
@@ -129,31 +133,33 @@ class Sampler:
     ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]], list[float]]:
         """A crop of photo ``index`` and the objects in it, with how much each is wanted."""
         image = self.data.image(index)
-        rows = self.data.masks[self.data.masks_of(index).start : self.data.masks_of(index).stop]
-        window = self._pick_window(rng, image.shape[0], image.shape[1], rows)
+        mine = slice(self.data.masks_of(index).start, self.data.masks_of(index).stop)
+        rows, liked = self.data.masks[mine], self._wanted[mine]
+        window = self._pick_window(rng, image.shape[:2], rows, liked)
         crop = window.crop(image, self.config.image_size)
         if not len(rows):
             return crop, [], []
         inside = _share_inside(rows, window)
         share = rows["area"] * inside / (window.width * window.height)
-        wanted = self._kind_weights[rows["kind"]] * np.sqrt(np.minimum(share, 0.5)) * inside**2
+        wanted = liked * np.sqrt(np.minimum(share, 0.5)) * inside**2
         wanted[(share < self.config.min_area) | (inside < 0.3)] = 0
         masks, weights = [], []
-        first = self.data.masks_of(index).start
         for row in _draw_without_return(rng, wanted, 2 * self.config.masks):
             x, y = int(rows["x"][row]), int(rows["y"][row])
-            mask = window.crop_mask(self.data.mask(first + row), x, y, self.config.image_size // 2)
+            mask = window.crop_mask(self.data.mask(mine.start + row), x, y, self.config.image_size // 2)
             if mask is not None and mask.mean() >= self.config.min_area:
                 masks.append(mask)
                 weights.append(float(wanted[row]))
         return crop, masks, weights
 
-    def _pick_window(self, rng: np.random.Generator, height: int, width: int, rows: NDArray[np.void]) -> Window:
-        choice = rng.random()
+    def _pick_window(
+        self, rng: np.random.Generator, shape: tuple[int, int], rows: NDArray[np.void], liked: NDArray[np.float64]
+    ) -> Window:
+        choice, (height, width) = rng.random(), shape
         if choice < self.config.whole_share or not len(rows):
             return whole_window(rng, height, width)
         if choice < self.config.whole_share + self.config.object_share:
-            wanted = self._kind_weights[rows["kind"]] * np.sqrt(rows["area"])
+            wanted = liked * np.sqrt(rows["area"])
             row = rows[int(rng.choice(len(rows), p=wanted / wanted.sum()))]
             box = (int(row["x"]), int(row["y"]), int(row["width"]), int(row["height"]))
             return object_window(rng, height, width, box=box)
