@@ -1,5 +1,7 @@
 """``sam2 train``: the options, checked before anything heavy is imported."""
 
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sam2.cli.errors import Interrupted, say
-from sam2.cli.training import Asked, is_main_process, shown_progress
+from sam2.cli.training import CONFIG, Asked, is_main_process, shown_progress
 
 Recipe = Annotated[
     str | None,
@@ -62,6 +64,10 @@ Precision = Annotated[str | None, typer.Option("--precision", metavar="KIND", he
 Device = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="auto (the accelerator there is) or cpu.")
 ]
+Processes = Annotated[
+    int,
+    typer.Option("--processes", metavar="N", min=1, help="Train with N processes of this machine: one a GPU or core."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any option, as in optim.layer_decay=0.8."),
@@ -102,6 +108,7 @@ def train(
     freeze: Freeze = None,
     precision: Precision = None,
     device: Device = None,
+    processes: Processes = 1,
     settings: Settings = None,
     official: Official = None,
     resume: Resume = False,
@@ -111,7 +118,7 @@ def train(
     """Train or fine-tune a model on images, videos or both.
 
     'sam2 train --data cells/ -o run/' fine-tunes the bundled model; 'run/best.pt' is then a --model for every command.
-    Ctrl-C saves what is done. docs/training.md lists recipes and options. Several GPUs: 'accelerate launch --module
+    Ctrl-C saves what is done. docs/training.md lists recipes and options. Several machines: 'accelerate launch --module
     sam2 train ...'.
     """
     asked = Asked.of(context.params)
@@ -127,6 +134,8 @@ def train(
         report(config)
     elif writes_only:
         _write(config, output)
+    elif processes > 1:
+        _train_together(config, output, processes, resume=resume)
     else:
         _train(config, output, resume=resume)
 
@@ -139,17 +148,33 @@ def _write(config: object, output: Path | None) -> None:
     typer.echo(str(output))
 
 
+def _train_together(config: object, output: Path | None, processes: int, *, resume: bool) -> None:
+    """The same in processes of their own, which read the configuration where a training keeps it."""
+    from sam2.train.config import write_config
+    from sam2.train.launch import run_together
+    from sam2.train.setup import check_folder
+
+    assert output is not None
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError("--processes: a launcher has started several already, leave it out")
+    check_folder(output, resume=resume)
+    write_config(config, output / CONFIG)  # type: ignore[arg-type]  # its type is imported late
+    status = run_together([sys.executable, "-m", "sam2", "train", "--resume", "--output", str(output)], processes)
+    if status:
+        raise SystemExit(status)  # they have said why
+
+
 def _train(config: object, output: Path | None, *, resume: bool) -> None:
     from sam2.train.trainer import train as run_training
 
     assert output is not None
     with shown_progress() as progress:
         result = run_training(config, output, resume=resume, progress=progress)  # type: ignore[arg-type]
+    if not is_main_process():
+        return
     if result.stopped:
         done = f"stopped after step {result.step} of {result.total}, kept in {output}"
         raise Interrupted(f"{done}; 'sam2 train --resume -o {output}' goes on")
-    if not is_main_process():
-        return
     best = result.checkpoint if result.best is None else result.best
     score = "" if result.best_score is None else f", score {result.best_score:.4f}"
     say(f"{result.step} steps in {result.elapsed:.0f} s{score}: results in {output}")

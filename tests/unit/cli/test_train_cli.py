@@ -1,7 +1,10 @@
 """``sam2 train``: from options to a configuration, what it says beforehand, and how it ends."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +16,7 @@ import torch
 from PIL import Image
 
 import sam2
-from sam2.train import trainer
+from sam2.train import launch, trainer
 from sam2.train.config import TrainConfig, read_config, write_config
 from sam2.train.data.sources import SourceConfig
 
@@ -173,6 +176,45 @@ def test_going_on_takes_the_configuration_of_the_folder(cli: Cli, calls: Calls, 
     assert calls.resumed == [True, True]
 
 
+def test_several_processes_read_what_is_kept_in_the_folder(
+    cli: Cli, discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], int]] = []
+    statuses = iter([0, 2])
+
+    def pretend(command: list[str], count: int) -> int:
+        started.append((command, count))
+        return next(statuses)
+
+    monkeypatch.setattr(launch, "run_together", pretend)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    run = tmp_path / "run"
+    options = ["--data", discs, "--steps", "5", "--processes", "2", "-o", run]
+    assert cli("train", *options).status == 0
+    ((command, count),) = started
+    assert command[1:] == ["-m", "sam2", "train", "--resume", "--output", str(run)]
+    assert count == 2
+    assert read_config(run / "config.yaml").run.steps == 5
+    with pytest.raises(SystemExit) as failure:
+        cli("train", *options)
+    assert failure.value.code == 2  # they have said why
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = cli("train", *options)
+    assert outcome.status == 2
+    assert outcome.err == "sam2: error: --processes: a launcher has started several already, leave it out\n"
+    assert len(started) == 2
+
+
+def test_of_several_processes_one_says_that_it_was_stopped(
+    cli: Cli, calls: Calls, discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls.stopped = True
+    monkeypatch.setenv("RANK", "1")
+    outcome = cli("train", "--data", discs, "-o", tmp_path / "run")
+    assert (outcome.status, "stopped" in outcome.err) == (0, False)
+
+
 def test_a_dry_run_tells_everything_and_trains_nothing(cli: Cli, calls: Calls, discs: Path) -> None:
     outcome = cli(
         "train", "tiny_image", "--data", discs, "--image-size", "256", "--dry-run", "--freeze", "image_encoder.*"
@@ -305,3 +347,23 @@ def test_a_training_from_one_command(cli: Cli, nano_file: Path, discs: Path, tmp
     outcome = cli("train", "--resume", "-o", run, "--steps", "2")
     assert outcome.status == 0, outcome.err
     assert "2 steps" in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
+@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's wheels for Windows have no libuv rendezvous")
+def test_a_training_in_two_processes(nano_file: Path, discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    quick = ["run.validation_limit=1", "run.evaluate_first=false", "run.pictures=0", "prompts.still_corrections=1"]
+    quick += ["data.workers=0", "run.trackers=[]", "data.max_objects=1"]
+    options = ["--model", nano_file, "--image-size", "256", "--batch", "1", "--device", "cpu", "--steps", "1"]
+    words = ["train", "--data", discs, "-o", run, "--processes", "2", *options]
+    words += [word for text in quick for word in ("--set", text)]
+    command = [sys.executable, "-m", "sam2", *map(str, words)]
+    paths = {"PYTHONPATH": str(Path(sam2.__file__).parents[1])}
+    done = subprocess.run(
+        command, env={**os.environ, **paths}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(run / "best.pt")
+    assert done.stderr.count("1 steps in") == 1

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
+from sam2.train.launch import run_together
 from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.pack import pack
 from sam2.train.nano.data.records import read_all
 from sam2.train.nano.export import export_weights
 from sam2.train.nano.imagenet import find_imagenet_weights
-from sam2.train.nano.launch import train_together
 from sam2.train.nano.simulate import SimulationConfig
 from sam2.train.nano.training import is_over, read_weights, train_nano
 
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.environ.get("RANK", "0") == "0":
         _prepare(parser, paths["data"], cache, teacher=paths["teacher"])
     if processes > 1 and alone:
-        return train_together(given, processes)
+        return run_together([sys.executable, "-m", "sam2.train.nano", *given], processes)
     threads = threads or (None if alone else 1)
     try:
         _train(config, cache, out, resume=going_on, threads=threads, initial=initial)

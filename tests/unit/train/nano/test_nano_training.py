@@ -17,10 +17,10 @@ from sam2.modeling.build import build_model
 from sam2.modeling.config import NANO
 from sam2.train.checkpoint import CHECKPOINT, write_checkpoint
 from sam2.train.config import ModelChoice, TrainConfig, write_config
+from sam2.train.launch import run_together
 from sam2.train.log import read_log
 from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.export import export_weights
-from sam2.train.nano.launch import run_together
 from sam2.train.nano.rates import IMAGE_PARTS, optim_config
 from sam2.train.nano.training import RECIPE, is_over, read_weights, train_nano
 from sam2.train.optim import build_optimizer, freeze

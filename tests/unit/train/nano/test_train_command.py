@@ -15,13 +15,15 @@ def done(monkeypatch):
     """What was done, in order, instead of labelling, training and exporting; every training comes to its end."""
     steps, over = [], set()
 
-    def train_together(given, count):
+    def run_together(program, count):
+        assert program[1:3] == ["-m", "sam2.train.nano"]
+        given = program[3:]
         steps.append(("together", given, count))
         over.add(given[len(given) - 1 - given[::-1].index("--out") + 1])
         return 0
 
     monkeypatch.setattr(command, "find_imagenet_weights", lambda: None)
-    monkeypatch.setattr(command, "train_together", train_together)
+    monkeypatch.setattr(command, "run_together", run_together)
     monkeypatch.setattr(command, "is_over", lambda folder: str(folder) in over)
     monkeypatch.setattr(
         command, "_train", lambda config, cache, out, **options: steps.append(("train", config, options))
@@ -80,7 +82,7 @@ def test_a_process_of_a_stage_trains_alone(done, tmp_path, monkeypatch, stage, c
 
 
 def test_a_failed_training_exports_nothing(done, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "train_together", lambda given, count: 3)
+    monkeypatch.setattr(command, "run_together", lambda program, count: 3)
     data = miniature.write_all(tmp_path / "data")
     assert command.main(["all", "--data", str(data), "--out", str(tmp_path / "run")]) == 3
     assert "export" not in done.names()

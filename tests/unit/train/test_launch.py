@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sam2
-from sam2.train.nano.launch import run_together
+from sam2.train.launch import run_together
 
 
 def test_when_one_process_fails_the_others_are_ended():
@@ -41,7 +41,7 @@ def test_a_wish_to_stop_reaches_the_processes(tmp_path):
         "time.sleep(600)\n"
     )
     launcher = (
-        "import sys\nfrom sam2.train.nano.launch import run_together\n"
+        "import sys\nfrom sam2.train.launch import run_together\n"
         f"sys.exit(run_together([sys.executable, '-c', {child!r}], 2))"
     )
     source = str(Path(sam2.__file__).parents[1])

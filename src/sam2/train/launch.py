@@ -1,10 +1,13 @@
-"""Starts the processes that train together, passes a wish to stop on to them, and ends when they have ended."""
+"""Starts the processes that train together, passes a wish to stop on to them, and ends when they have ended.
+
+They find each other as those of torchrun do. On CPUs one single-threaded process a core beats one process with many
+threads by half: the cores meet once a step and not in every operation.
+"""
 
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -43,11 +46,6 @@ def run_together(command: Sequence[str], count: int) -> int:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-def train_together(arguments: Sequence[str], count: int) -> int:
-    """``python -m sam2.train`` with ``arguments`` in ``count`` processes; the first bad exit status, or 0."""
-    return run_together([sys.executable, "-m", "sam2.train.nano", *arguments], count)
 
 
 def _wait(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
