@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sam2.cli.errors import Interrupted, say
-from sam2.cli.training import CONFIG, Asked, is_main_process, shown_progress
+from sam2.cli.training import CONFIG, Asked, is_main_process
 
 Recipe = Annotated[
     str | None,
@@ -165,6 +165,7 @@ def _train_together(config: object, output: Path | None, processes: int, *, resu
 
 
 def _train(config: object, output: Path | None, *, resume: bool) -> None:
+    from sam2.train.progress import shown_progress
     from sam2.train.trainer import train as run_training
 
     assert output is not None

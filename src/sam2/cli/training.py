@@ -1,9 +1,7 @@
 """What ``sam2 train`` does with its options: the configuration they come to, a report of it, progress."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +30,6 @@ _KEYS = {
 """Keys of the configuration that options set, by the options' names."""
 _LORA_OPTIONS = ("optim.learning_rate=1e-4", "optim.encoder_rate=1e-4", "optim.layer_decay=1.0")
 """Adapters start from nothing, and learn at rates that would undo weights."""
-
-TrainProgress = Callable[[int, int, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,43 +233,3 @@ def report(config: "TrainConfig") -> None:
 def is_main_process() -> bool:
     """Whether this is the process that speaks, of those that a launcher started."""
     return os.environ.get("RANK", "0") == "0"
-
-
-@contextmanager
-def shown_progress() -> Iterator[TrainProgress]:
-    """What a training tells after every step: a bar on a terminal, with validations above it; lines elsewhere."""
-    from sam2.train.log import print_progress, progress_line
-
-    if not (sys.stderr.isatty() and is_main_process()):
-        yield print_progress
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("training", total=None, said="")
-
-        def show(step: int, total: int, entry: Mapping[str, Any]) -> None:
-            bar.update(task, completed=step, total=total)
-            if "event" in entry:
-                bar.console.print(progress_line(step, total, entry), markup=False, highlight=False)
-            elif "loss" in entry:
-                bar.update(
-                    task, said="  ".join(f"{name} {entry[name]:.3f}" for name in _SHOWN if _is_number(entry, name))
-                )
-
-        yield show
-
-
-_SHOWN = ("loss", "last_iou")
-
-
-def _is_number(entry: Mapping[str, Any], name: str) -> bool:
-    return isinstance(entry.get(name), float)

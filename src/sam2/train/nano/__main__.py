@@ -23,6 +23,7 @@ from sam2.train.nano.export import export_weights
 from sam2.train.nano.imagenet import find_imagenet_weights
 from sam2.train.nano.simulate import SimulationConfig
 from sam2.train.nano.training import is_over, read_weights, train_nano
+from sam2.train.progress import shown_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,8 @@ def _train(
     if threads:
         torch.set_num_threads(threads)
     weights = None if initial is None else read_weights(initial)
-    train_nano(config, cache, out, initial=weights, resume=resume)
+    with shown_progress() as progress:
+        train_nano(config, cache, out, initial=weights, resume=resume, progress=progress)
 
 
 def _label(data: Path, folder: Path) -> Path:
