@@ -217,6 +217,70 @@ def test_the_timeline(room: Room) -> None:
     assert (empty.object_id, empty.frames) == (2, ())
 
 
+def test_the_timeline_follows_every_change(room: Room) -> None:
+    def line() -> dict[int, tuple[float, float]]:
+        """Frame -> (area, score), as the frames themselves say it; the timeline must agree."""
+        (found,) = room.project.timeline().objects
+        shown = {
+            frame: (area, score) for frame, area, score in zip(found.frames, found.areas, found.scores, strict=True)
+        }
+        for frame, (area, score) in shown.items():
+            item = on(room, frame)[1]
+            assert area == pytest.approx(bits(item).sum() / (HEIGHT * WIDTH), abs=1e-6)
+            assert score == pytest.approx(item.score, abs=1e-4)
+        assert found.prompted == tuple(frame for frame in shown if on(room, frame)[1].prompts is not None)
+        return shown
+
+    room.project.set_prompts(0, 1, CLICK)
+    assert list(line()) == [0]
+    room.track(start=0, stop=3)
+    tracked = line()
+    drawn = np.zeros((HEIGHT, WIDTH), bool)
+    drawn[10:20, 10:30] = True
+    room.project.set_prompts(2, 1, Prompts(mask=rle_mask(drawn)))
+    corrected = line()
+    assert corrected[2] == (pytest.approx(200 / (HEIGHT * WIDTH), abs=1e-6), 1.0)
+    assert {**tracked, 2: corrected[2]} == corrected
+    room.reopen()
+    assert line() == corrected
+    room.project.set_prompts(2, 1, Prompts())
+    assert line()[2][0] != corrected[2][0]
+    room.project.change_object(1, ObjectChange(deleted=True))
+    assert room.project.timeline().objects == ()
+    room.reopen()
+    room.project.change_object(1, ObjectChange(deleted=False))
+    assert line()[0] == corrected[0]
+
+
+def test_the_timeline_of_many_corrections_reads_no_file(room: Room) -> None:
+    for frame in range(3):
+        room.project.set_prompts(frame, 1, CLICK)
+    room.reopen()
+    expected = room.project.timeline()
+
+    shutil.rmtree(room.folder / "frames")
+
+    assert room.project.timeline() == expected
+
+
+def test_a_correction_changes_other_frames_only_when_tracking_runs_again(room: Room) -> None:
+    room.project.set_prompts(0, 1, CLICK)
+    room.track(start=0, stop=6)
+    before = {frame: on(room, frame)[1] for frame in range(7)}
+    drawn = bits(before[3]) & (np.arange(HEIGHT)[:, None] < 38)
+
+    room.project.set_prompts(3, 1, Prompts(mask=rle_mask(drawn)))
+
+    for frame in (0, 1, 2, 4, 5, 6):
+        assert on(room, frame)[1] == before[frame]
+    room.reopen()
+    assert on(room, 4)[1] == before[4]
+    room.track(start=3, stop=6)
+    assert (bits(on(room, 3)[1]) == drawn).all()
+    assert [on(room, frame)[1] for frame in range(3)] == [before[frame] for frame in range(3)]
+    assert bits(on(room, 4)[1]).sum() < 0.8 * bits(before[4]).sum()
+
+
 def test_a_click_pauses_tracking_and_is_answered(room: Room) -> None:
     room.project.set_prompts(0, 1, CLICK)
     room.start(start=0)

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,6 +61,14 @@ class _FrameFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     objects: list[FrameObject]
+
+
+class Brief(NamedTuple):
+    """An object on a frame: pixels of its mask, its score 0..1, and whether anything was said of it there."""
+
+    area: int
+    score: float
+    prompted: bool
 
 
 class ProjectStore:
@@ -136,7 +144,7 @@ class ProjectStore:
         with self._write_lock, _writing(f"frame {frame}"):
             if objects:
                 write_whole(path, _FrameFile(objects=list(objects.values())).model_dump_json(exclude_defaults=True))
-                self._index[frame] = _marks(objects)
+                self._index[frame] = _briefs(objects)
             else:
                 path.unlink(missing_ok=True)
                 self._index.pop(frame, None)
@@ -146,7 +154,24 @@ class ProjectStore:
     def marked(self) -> dict[int, dict[int, bool]]:
         """Frame -> object -> whether it has a mask there that is not empty, of all that is stored."""
         with self._write_lock:
-            return {frame: dict(marks) for frame, marks in self._index.items()}
+            return {
+                frame: {number: item.area > 0 for number, item in briefs.items()}
+                for frame, briefs in self._index.items()
+            }
+
+    @property
+    def prompted(self) -> dict[int, dict[int, Brief]]:
+        """Object -> frame, in ascending order -> what came of the prompts there; deleted objects included.
+
+        It is answered from memory: no file is read.
+        """
+        found: dict[int, dict[int, Brief]] = {}
+        with self._write_lock:
+            for frame in sorted(self._index):
+                for number, item in self._index[frame].items():
+                    if item.prompted:
+                        found.setdefault(number, {})[frame] = item
+        return found
 
     def close(self) -> None:
         """Let others open the project."""
@@ -163,9 +188,9 @@ class ProjectStore:
         while len(self._parsed) > PARSED:
             self._parsed.popitem(last=False)
 
-    def _read_index(self) -> dict[int, dict[int, bool]]:
+    def _read_index(self) -> dict[int, dict[int, Brief]]:
         numbers = (int(path.stem) for path in self._frames.glob("*.json") if path.stem.isdecimal())
-        return {frame: _marks(self._read_frame(frame)) for frame in sorted(numbers)}
+        return {frame: _briefs(self._read_frame(frame)) for frame in sorted(numbers)}
 
     def _read_frame(self, frame: int) -> dict[int, FrameObject]:
         path = self._path(frame)
@@ -176,8 +201,8 @@ class ProjectStore:
         return {item.object_id: item for item in content.objects}
 
 
-def _marks(objects: dict[int, FrameObject]) -> dict[int, bool]:
-    return {number: item.area > 0 for number, item in objects.items()}
+def _briefs(objects: dict[int, FrameObject]) -> dict[int, Brief]:
+    return {number: Brief(item.area, item.score, item.prompts is not None) for number, item in objects.items()}
 
 
 def read_record(folder: Path) -> ProjectRecord:

@@ -160,7 +160,7 @@ class VideoProject(Project):
 
     def timeline(self) -> Timeline:
         """Every object over time."""
-        return timeline(self._log, sorted(self.objects), self._all_said())
+        return timeline(self._log, sorted(self.objects), self.store.prompted)
 
     def annotated(self, *, only_done: bool = False) -> Iterator[AnnotatedImage]:
         """Frames with masks as all formats take them; numbers of objects are those of tracks."""

@@ -1,9 +1,10 @@
 """Objects over time, and a tracked mask as the page takes it: small records from the log and from what was said."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sam2.web.projects.store import Brief
 from sam2.web.projects.tracked import TrackedLog, TrackedMask
 from sam2.web.schemas import FrameObject, Timeline, TimelineObject
 
@@ -21,23 +22,19 @@ def as_frame_object(item: TrackedMask) -> FrameObject:
     )
 
 
-def timeline(log: TrackedLog, object_ids: Sequence[int], said: Iterable[tuple[int, FrameObject]]) -> Timeline:
+def timeline(log: TrackedLog, object_ids: Sequence[int], prompted: Mapping[int, Mapping[int, Brief]]) -> Timeline:
     """Every object over time.
 
     Args:
         log: what was tracked.
         object_ids: the objects to show.
-        said: frames on which something was said of objects, and what came of it.
+        prompted: object -> frame -> what came of the prompts there.
     """
-    prompted: dict[int, dict[int, FrameObject]] = {object_id: {} for object_id in object_ids}
-    for frame, item in said:
-        if item.object_id in prompted:
-            prompted[item.object_id][frame] = item
-    objects = [_line(log, object_id, prompted[object_id]) for object_id in object_ids]
+    objects = [_line(log, object_id, prompted.get(object_id, {})) for object_id in object_ids]
     return Timeline(num_frames=log.num_frames, objects=tuple(objects))
 
 
-def _line(log: TrackedLog, object_id: int, prompted: dict[int, FrameObject]) -> TimelineObject:
+def _line(log: TrackedLog, object_id: int, prompted: Mapping[int, Brief]) -> TimelineObject:
     series = log.series(object_id)
     own = sorted(prompted)
     tracked = ~np.isin(series.frames, own)
