@@ -45,6 +45,7 @@ store.on(["tool", "negative", "brushSize"], () => {
   for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   get("negative").setAttribute("aria-pressed", String(negative));
   size.value = String(brushSize);
+  get("size").hidden = tool !== "brush" && tool !== "erase";
 });
 
 get("everything").addEventListener("click", () => void attempt(findEverything));
