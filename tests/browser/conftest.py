@@ -17,6 +17,8 @@ from browser_studio import Running, Start
 import sam2
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+WATCH_POLICY = """addEventListener("securitypolicyviolation", (event) =>
+    console.error(`policy: ${event.effectiveDirective} refused ${event.blockedURI}`));"""
 
 
 def _drain(pipe: Any) -> None:
@@ -73,13 +75,20 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+def wrong() -> Iterator[list[str]]:
+    """What went wrong on pages; a test that means it to takes it out."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def new_page(chromium: Any, wrong: list[str]) -> Iterator[Callable[..., Any]]:
     """``new_page(**options)``: a page of a browser that has never been here.
 
     Errors of its scripts, what its security policy refuses and requests to other machines fail the test.
     """
     contexts: list[Any] = []
-    wrong: list[str] = []
 
     def note(message: Any) -> None:
         # a server that was killed, or refuses something, is what tests are about
@@ -102,13 +111,13 @@ def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", note)
         page.on("request", asked)
         page.on("response", answered)
+        page.add_init_script(WATCH_POLICY)
         page.set_default_timeout(20_000)
         return page
 
     yield opening
     for context in contexts:
         context.close()
-    assert wrong == []
 
 
 @pytest.fixture

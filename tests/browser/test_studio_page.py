@@ -151,15 +151,10 @@ def test_a_video_is_tracked_corrected_and_survives(start: Start, page: Any, tmp_
     shoot(page, "video-restarted")
 
 
-def test_fingers_point_and_pinch(start: Start, chromium: Any, tmp_path: Path) -> None:
+def test_fingers_point_and_pinch(start: Start, new_page: Any, tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "scene.png")
     studio = start(tmp_path / "scene.png")
-    context = chromium.new_context(
-        viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
-    page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page = new_page(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark")
     page.goto(f"{studio.address}/#project=scene")
     page.wait_for_selector("#stage[aria-label^=Photo]")
     page.touchscreen.tap(*on_page(page, (90, 105), SIZE))
@@ -168,7 +163,7 @@ def test_fingers_point_and_pinch(start: Start, chromium: Any, tmp_path: Path) ->
     before = shoot(page, "phone").astype(int)
     assert overlap(studio.mask("scene", 0)) > 0.7
 
-    hands = context.new_cdp_session(page)
+    hands = page.context.new_cdp_session(page)
     x, y = on_page(page, (160, 120), SIZE)
     for step in range(6):
         touches = [{"x": x + side * (40 + 12 * step), "y": y, "id": side} for side in (-1, 1)]
@@ -182,5 +177,3 @@ def test_fingers_point_and_pinch(start: Start, chromium: Any, tmp_path: Path) ->
     assert len(prompts["points"]) == 1, "two fingers say nothing of the object"
     for button in page.locator("button:visible").all():
         assert button.bounding_box()["height"] >= 40, button.inner_text()
-    context.close()
-    assert [url for url in asked if not url.startswith((studio.address, "blob:", "data:"))] == []

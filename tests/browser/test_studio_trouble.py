@@ -218,8 +218,68 @@ def test_a_phone_shows_a_video_with_all_that_is_needed(start: Start, new_page: A
     shoot(page, "phone-video")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert decode_mask(studio.ask("/v1/projects/clip/frames/0")["objects"][0]["mask"])[120, 100]
-    for name in ("Undo", "Export", "Track forward", "Track backward"):
+    names = ("Undo", "Export", "Track forward", "Track backward", "Click", "Box", "Brush", "Select", "Remove", "Fit")
+    for name in names:
         spot = page.get_by_role("button", name=name, exact=True).bounding_box()
         assert spot["x"] >= 0
         assert spot["x"] + spot["width"] <= 390
         assert spot["height"] >= 40
+
+    size = page.get_by_label("Size")
+    assert not size.is_visible()  # nothing is painted by clicks
+    stage = page.locator("#stage").bounding_box()
+    page.get_by_role("button", name="Brush").tap()
+    size.click(trial=True)  # it is there, and nothing lies on it
+    assert page.locator("#stage").bounding_box() == stage, "the picture stays where it is"
+    shoot(page, "phone-brush")
+    page.get_by_role("button", name="Export").tap()
+    go = page.get_by_role("dialog", name="Export").get_by_role("button", name="Export")
+    go.wait_for()
+    shoot(page, "phone-export")
+    spot = go.bounding_box()
+    assert spot["y"] + spot["height"] <= 844
+
+
+def drop(page: Any, *files: Path, text: str = "") -> None:
+    """Drag files, or a text, over the page, and let go of them there."""
+    data = page.evaluate_handle(
+        """([files, text]) => { const data = new DataTransfer();
+            if (text) data.setData("text/uri-list", text);
+            for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
+            return data; }""",
+        [[[path.name, list(path.read_bytes())] for path in files], text],
+    )
+    page.dispatch_event("#stage", "dragover", {"dataTransfer": data})
+    assert page.evaluate("document.body.classList.contains('dropping')")
+    page.dispatch_event("#stage", "drop", {"dataTransfer": data})
+    assert not page.evaluate("document.body.classList.contains('dropping')")
+
+
+def test_what_is_dropped_on_the_page_is_opened(start: Start, page: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no picture")
+    for number in range(3):
+        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
+    studio = start(tmp_path / "empty")
+    page.goto(studio.address)
+    page.get_by_role("dialog", name="Open").wait_for()
+
+    drop(page, text=f"{studio.address}/v1/server")  # a link: nothing to open, and the page stays
+    drop(page, *(tmp_path / f"{number}.png" for number in (2, 0, 1)))
+    page.wait_for_selector("#stage[aria-label^='Photo 1 of 3']")
+    page.get_by_role("dialog", name="Open").wait_for(state="hidden")
+    (project,) = studio.ask("/v1/projects")
+    names = [frame["name"] for frame in studio.ask(f"/v1/projects/{project['name']}/frames")]
+    assert sorted(names) == ["0.png", "1.png", "2.png"]
+
+    drop(page, tmp_path / "notes.txt")
+    page.locator(".toast.error").wait_for()
+    assert page.locator("#stage").get_attribute("aria-label").startswith("Photo 1 of 3"), "what is open stays open"
+
+
+def test_what_a_policy_refuses_is_noticed(page: Any, wrong: list[str]) -> None:
+    """These tests would not see what the page's security policy stops if this one failed."""
+    policy = """<meta http-equiv="Content-Security-Policy" content="img-src 'none'">"""
+    page.goto(f"data:text/html,{policy}<img src='data:image/gif;base64,R0lGODlhAQABAAAAADs='>")
+    until(lambda: page.wait_for_timeout(20) or any("policy: img-src refused" in line for line in wrong))
+    wrong.clear()
