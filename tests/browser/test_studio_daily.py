@@ -113,6 +113,12 @@ def test_by_keys_alone(start: Start, page: Any, tmp_path: Path) -> None:
     page.keyboard.press("Control+z")
     page.get_by_label("Name of object 1").wait_for()
     assert page.evaluate(NAMELESS) == []
+    page.get_by_label("Name of object 1").fill("disc")
+    page.keyboard.press("Enter")
+    page.get_by_label("Name of disc").wait_for()
+    page.keyboard.press("b")  # a key again, and no letter of the name
+    page.wait_for_selector("#tools button[aria-pressed=true]:has-text('Brush')")
+    assert page.get_by_label("Name of disc").input_value() == "disc"
 
 
 def test_the_pointer_shows_what_a_click_would_give(start: Start, page: Any, tmp_path: Path) -> None:
@@ -236,8 +242,22 @@ def test_a_set_of_photos_is_gone_through(start: Start, page: Any, tmp_path: Path
     page.mouse.click(*on_page(page, (110, 120), SIZE))
     page.get_by_label("Name of object 1").wait_for()
     settle(page)
+    page.get_by_role("button", name="Previous photo").click()
+    shows(2)
+    page.keyboard.press("Control+z")  # what is taken back is seen
+    shows(3)
+    page.keyboard.press("Control+Shift+z")
     page.get_by_role("button", name="Export").click()
     dialog = page.get_by_role("dialog", name="Export")
+    dialog.get_by_label("COCO (exact masks)").uncheck()
+    dialog.get_by_role("button", name="Export").click()
+    toast = page.locator(".toast.error")
+    toast.wait_for()
+    page.wait_for_timeout(250)  # until it has risen
+    edge = toast.bounding_box()
+    seen = shoot(page, "export-of-nothing")[int(edge["y"] + edge["height"] / 2), int(edge["x"]) + 2]
+    assert np.abs(seen.astype(int) - (225, 29, 72)).max() < 30, "the dialog hides what is said"
+    dialog.get_by_label("COCO (exact masks)").check()
     dialog.get_by_label("Only photos that are done").check()
     with page.expect_download() as download:
         dialog.get_by_role("button", name="Export").click()

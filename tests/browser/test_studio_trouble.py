@@ -128,6 +128,10 @@ def test_scrubbing_shows_the_frame_and_its_mask(start: Start, page: Any, clip: P
     page.get_by_text("Tracking: ").wait_for()
     page.get_by_role("button", name="Track forward").wait_for(timeout=60_000)
 
+    page.get_by_role("slider", name="Frame").click()
+    page.keyboard.press("b")  # keys are those of the page, but for arrows
+    page.wait_for_selector("#tools button[aria-pressed=true]:has-text('Brush')")
+    page.keyboard.press("c")
     box = page.locator("#timeline canvas").bounding_box()
     page.mouse.move(box["x"] + 2, box["y"] + 5)
     page.mouse.down()
@@ -224,6 +228,15 @@ def test_a_phone_shows_a_video_with_all_that_is_needed(start: Start, new_page: A
         assert spot["x"] >= 0
         assert spot["x"] + spot["width"] <= 390
         assert spot["height"] >= 40
+
+    page.get_by_role("button", name="Track forward").tap()
+    page.get_by_text("Tracking: ").wait_for()
+    page.wait_for_timeout(500)
+    page.touchscreen.tap(*on_page(page, (110, 125), SIZE))  # a correction, as tracking goes on
+    page.get_by_role("button", name="Track forward").wait_for()
+    settle(page)
+    prompted = studio.ask("/v1/projects/clip/timeline")["objects"][0]["prompted"]
+    shown(page, prompted[-1])  # where it was made
 
     size = page.get_by_label("Size")
     assert not size.is_visible()  # nothing is painted by clicks

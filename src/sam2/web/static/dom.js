@@ -36,6 +36,7 @@ export function say(text, kind = "info") {
   if ([...toasts.children].some((toast) => toast.textContent === text)) return;
   const toast = make("div", { class: `toast ${kind}`, text });
   toasts.append(toast);
+  for (const open of [false, true]) toasts.togglePopover(open); // above whatever dialog is open
   setTimeout(() => toast.remove(), kind === "error" ? 7000 : 3500);
 }
 

@@ -72,13 +72,15 @@ export class Edits {
       if (id === null || project === undefined) return;
       const before = this.object(frame, id).prompts ?? NOTHING;
       const after = change(before);
-      const put = (/** @type {Prompts} */ prompts) => this.put(frame, id, prompts);
+      const { job } = this.store.get();
+      const put = (/** @type {Prompts} */ prompts) => (this.store.set({ frame }), this.put(frame, id, prompts));
       const step = { label, undo: () => put(before), redo: () => put(after) };
       this.undo.push(step);
-      await put(after).catch((error) => {
+      await this.put(frame, id, after).catch((error) => {
         this.undo.drop(step);
         throw error;
       });
+      if (job?.kind === "track" && job.state === "running") this.store.set({ frame }); // tracking went on before it paused
       const { score } = this.object(frame, id);
       announce(`${label}, frame ${frame + 1}, score ${Math.round(score * 100)} percent`);
     } catch (error) {

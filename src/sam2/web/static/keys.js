@@ -57,6 +57,7 @@ export function startKeys(stage) {
       return void attempt(() => (key.toLowerCase() === "y" || event.shiftKey ? undo.redo() : undo.undo()));
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target instanceof HTMLInputElement && key.startsWith("Arrow")) return; // they move the slider
     const pressed = event.target instanceof HTMLElement && event.target.closest("button");
     if (event.code === "Space" && !pressed) return event.preventDefault();
     if (key === "Enter" && pressed) return;
@@ -74,7 +75,7 @@ export function startKeys(stage) {
 
 /** Whether keys belong to what has the focus. @param {EventTarget | null} target */
 function busy(target) {
-  const typing = target instanceof HTMLElement && target.closest("input, select, textarea");
+  const typing = target instanceof HTMLElement && target.closest("input:not([type=range]), select, textarea");
   return document.querySelector("dialog[open]") || typing;
 }
 

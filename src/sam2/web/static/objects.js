@@ -25,6 +25,7 @@ export function startObjects(edits) {
     list.replaceChildren(...objects.map((object) => row(object, object.id === objectId)));
   };
   list.addEventListener("focusout", () => setTimeout(draw));
+  list.addEventListener("keydown", ({ key, target: at }) => key === "Enter" && at instanceof HTMLInputElement && at.blur());
   store.on(["project", "objectId"], draw);
   store.on(["frame"], () => store.get().project?.kind === "images" && draw());
   draw();

@@ -81,6 +81,7 @@ function noteFound() {
   const found = project?.objects.filter(({ id }) => !known.has(id)) ?? [];
   if (!project || !found.length) return;
   const all = async (/** @type {boolean} */ deleted) => {
+    goTo(found[0].frame ?? store.get().frame);
     for (const { id } of found) await api.changeObject(project.name, id, { deleted });
     await refresh();
   };
