@@ -119,6 +119,12 @@ def test_by_keys_alone(start: Start, page: Any, tmp_path: Path) -> None:
     page.keyboard.press("b")  # a key again, and no letter of the name
     page.wait_for_selector("#tools button[aria-pressed=true]:has-text('Brush')")
     assert page.get_by_label("Name of disc").input_value() == "disc"
+    page.get_by_label("Hide disc").click()
+    page.get_by_role("button", name="New object").click()
+    page.get_by_label("Delete object 2").click()
+    page.get_by_label("Name of object 2").wait_for(state="detached")
+    page.wait_for_timeout(200)
+    assert page.locator("#objects li[aria-current=true]").count() == 0, "what is hidden is not chosen unasked"
 
 
 def test_the_pointer_shows_what_a_click_would_give(start: Start, page: Any, tmp_path: Path) -> None:

@@ -85,6 +85,6 @@ export async function remove(object) {
     await refresh();
     store.set({ objectId: object.id });
   };
-  const done = await attempt(async () => (await gone(), true));
-  if (done) undo.push({ label: `Delete ${object.name}`, undo: back, redo: gone });
+  const step = { label: `Delete ${object.name}`, undo: back, redo: gone };
+  await attempt(() => api.deleteObject(name, object.id).then(() => undo.push(step)).then(refresh)); // seen when undoable
 }

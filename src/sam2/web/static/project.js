@@ -99,7 +99,7 @@ function heardFrame(state) {
 function heardProject(project) {
   const { objectId, frame, job } = store.get();
   const there = project.objects.some(({ id }) => id === objectId);
-  const other = project.objects.find((object) => object.frame == null || object.frame === frame);
+  const other = project.objects.find(({ visible, frame: at }) => visible && (at == null || at === frame));
   const same = project.job?.id === job?.id; // then its own events are newer
   store.set({ project, objectId: there ? objectId : other?.id ?? null, job: same ? job : project.job });
 }
