@@ -32,7 +32,7 @@ class OptimConfig:
         layer_decay: a block of Hiera has its rate multiplied by this once for itself and once for every block after
             it, the patch embedding once more than the first block; position embeddings keep theirs. 1 is off. It
             does nothing to other trunks.
-        weight_decay: of everything but biases, norms and other tensors of one dimension, which have none.
+        weight_decay: of everything but biases and the weights of ``torch.nn.LayerNorm``, which have none.
         betas: AdamW's.
         schedule: how rates go from where warm-up ends to ``final_rate``: half a cosine, a line, or not at all.
         final_rate: what is left of rates at the end, as a share.
@@ -119,8 +119,9 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         raise ValueError("no parameter of the model asks for gradients")
     rates, parts = _rates(model, parameters, config)
     members: dict[tuple[str, float, float], list[str]] = {}
-    for name, parameter in parameters.items():
-        decay = config.weight_decay if _decays(name, parameter) else 0.0
+    undecayed = _undecayed(model)
+    for name in parameters:
+        decay = 0.0 if name in undecayed else config.weight_decay
         members.setdefault((parts[name], rates[name], decay), []).append(name)
     groups = [
         {
@@ -246,8 +247,14 @@ def _blocks(names: Iterable[str]) -> Iterator[re.Match[str]]:
             yield match
 
 
-def _decays(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and not name.endswith("bias")
+def _undecayed(model: nn.Module) -> set[str]:
+    """Parameters without weight decay, as officially: biases, and all of ``torch.nn.LayerNorm``.
+
+    Norms over channels (``LayerNorm2d``) and scales of layers do decay.
+    """
+    norms = (name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm))
+    scales = {f"{name}.weight" if name else "weight" for name in norms}
+    return scales | {name for name, _ in model.named_parameters() if "bias" in name}
 
 
 def _whole(value: Tensor) -> Tensor:

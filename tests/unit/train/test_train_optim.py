@@ -64,7 +64,10 @@ def test_the_official_groups(hiera: SAM2Base) -> None:
     assert rates["image_encoder.neck.convs.0.conv.weight"] == (3e-6, 0.1)
     assert rates["sam_mask_decoder.iou_token.weight"] == (5e-6, 0.1)
     assert rates["memory_attention.norm.weight"] == (5e-6, 0.0)
-    assert rates["memory_encoder.fuser.layers.0.gamma"] == (5e-6, 0.0)  # one dimension
+    # Of norms, torch's own alone do not decay; scales of layers and norms over channels do.
+    assert rates["memory_encoder.fuser.layers.0.gamma"] == (5e-6, 0.1)
+    assert rates["memory_encoder.fuser.layers.0.norm.weight"] == (5e-6, 0.1)
+    assert rates["memory_encoder.fuser.layers.0.norm.bias"] == (5e-6, 0.0)
 
 
 def test_other_trunks_have_one_rate() -> None:

@@ -102,7 +102,7 @@ def _weight_decay(official: OfficialTree) -> dict[str, Any]:
         if not names and not classes:
             found["weight_decay"] = value
         elif value:
-            official.refuse(path, "biases, norms and other tensors of one dimension do not decay, all else does")
+            official.refuse(path, "biases and torch.nn.LayerNorm do not decay, all else does")
     return found
 
 
