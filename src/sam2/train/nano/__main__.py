@@ -44,7 +44,7 @@ COMMON: dict[str, Any] = {
 }
 STAGES = {
     "stills": Stage(
-        5500,
+        5300,
         {
             **COMMON,
             "sizes": ((256, 0.46), (384, 0.19), (512, 0.35)),
@@ -54,7 +54,7 @@ STAGES = {
         },
     ),
     "clips": Stage(
-        2200,
+        2000,
         {
             **COMMON,
             "sizes": ((512, 1.0),),

@@ -37,7 +37,7 @@ def done(monkeypatch):
 
 def test_the_recipe_labels_packs_trains_in_two_stages_and_exports(done, tmp_path):
     data, out = miniature.write_all(tmp_path / "data"), tmp_path / "run"
-    given = ["--data", str(data), "all", "--out", str(out), "--steps", "770"]
+    given = ["--data", str(data), "all", "--out", str(out), "--steps", "730"]
 
     assert command.main(given) == 0
 
@@ -45,9 +45,9 @@ def test_the_recipe_labels_packs_trains_in_two_stages_and_exports(done, tmp_path
     assert (out / "cache" / "index.npz").exists()
     stills, clips = done.steps[1:3]
     shared = [*given, "--stage", "stills", "--cache", str(out / "cache"), "--out", str(out / "stills")]
-    assert stills == ("together", [*shared, "--steps", "550"], 2)
+    assert stills == ("together", [*shared, "--steps", "530"], 2)
     shared = [*given, "--stage", "clips", "--cache", str(out / "cache"), "--out", str(out / "clips")]
-    assert clips == ("together", [*shared, "--init", str(out / "stills"), "--steps", "220"], 2)
+    assert clips == ("together", [*shared, "--init", str(out / "stills"), "--steps", "200"], 2)
     assert done.steps[3] == ("export", out / "clips", out / "nano.safetensors")
 
 
