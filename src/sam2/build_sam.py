@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sam2.loading.devices import DeviceLike, DtypeLike, resolve_device, resolve_dtype
-from sam2.loading.locate import find_config
+from sam2.loading.locate import find_config, packaged_configs
 from sam2.loading.official_yaml import parse_official
 from sam2.loading.overrides import apply_overrides
+from sam2.loading.registry import CHECKPOINTS
 from sam2.loading.resolve import resolve_model
 from sam2.loading.weights import load_strict, read_checkpoint
 from sam2.modeling.build import build_model
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 T = TypeVar("T")
+
+HF_MODEL_ID_TO_FILENAMES: dict[str, tuple[str, str]] = {
+    hub_id: (config, CHECKPOINTS[preset].filename)
+    for config, preset in packaged_configs().items()
+    if (hub_id := CHECKPOINTS[preset].hub_id) is not None
+}
+"""The eight official Hugging Face ids -> (name of the packaged configuration, file name of the checkpoint)."""
 
 
 def build_sam2(

@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import save_file
 
 import sam2
-from sam2.build_sam import build_sam2, build_sam2_hf, load_pretrained
+from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES, build_sam2, build_sam2_hf, load_pretrained
 from sam2.loading import devices
 from sam2.loading.locate import find_config
 from sam2.modeling.build import build_model
@@ -216,3 +216,14 @@ def test_names_are_found_on_first_use() -> None:
     assert sam2.build_sam2 is build_sam2
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = sam2.nothing
+
+
+def test_official_hub_ids_are_known_with_their_configuration_and_file() -> None:
+    assert len(HF_MODEL_ID_TO_FILENAMES) == 8
+    assert HF_MODEL_ID_TO_FILENAMES["facebook/sam2-hiera-base-plus"] == (
+        "configs/sam2/sam2_hiera_b+.yaml",
+        "sam2_hiera_base_plus.pt",
+    )
+    for hub_id, (config, file) in HF_MODEL_ID_TO_FILENAMES.items():
+        assert find_config(hub_id) == find_config(config)
+        assert file == f"{hub_id.removeprefix('facebook/').replace('-', '_')}.pt"

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sam2.loading.yaml_reader import read_yaml
+from sam2.loading.yaml_reader import EXPONENT, read_yaml
 
 _LETTERS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
@@ -98,9 +98,14 @@ def _with_model_key(tree: Any, source: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Dicts, lists and scalars from any mapping or sequence; reading resolves OmegaConf's interpolations."""
+    """Dicts, lists and scalars from any mapping or sequence; reading resolves OmegaConf's interpolations.
+
+    Strings such as ``"1e-6"`` become numbers: plain ``yaml.safe_load`` leaves the one in the official files a string.
+    """
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
         return {str(key): _plain(value[key]) for key in value}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return [_plain(item) for item in value]
+    if isinstance(value, str) and EXPONENT.match(value):
+        return float(value)
     return value

@@ -5,6 +5,9 @@ from typing import Any
 
 import yaml
 
+EXPONENT = re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+"""How a float with an exponent is written, with a point or, as PyYAML would not have it, without."""
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the floats of YAML 1.2."""
@@ -12,7 +15,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    EXPONENT,
     list("-+.0123456789"),
 )
 

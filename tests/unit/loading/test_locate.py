@@ -1,6 +1,7 @@
 """Finding the configuration that a user names."""
 
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_a_mapping_with_or_without_the_model_key() -> None:
 
     assert find_config(tree) == tree
     assert find_config(tree["model"]) == tree
+
+
+def test_a_mapping_read_by_plain_yaml_is_what_the_name_means() -> None:
+    for name in packaged_configs():
+        text = files("sam2").joinpath(name).read_text(encoding="utf-8")
+        assert find_config(yaml.safe_load(text)) == find_config(name)  # PyYAML reads 1e-6 as a string
 
 
 def test_a_mapping_that_is_no_dict() -> None:
