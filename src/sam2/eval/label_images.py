@@ -13,6 +13,10 @@ from sam2.io.palette import DAVIS_PALETTE
 VOID = 255
 """In label images with a palette: pixels that belong to nothing. In grey ones 255 is the object."""
 
+WHITE_OF_16_BITS = 65535
+COLOUR_CODE = np.array([1 << 16, 1 << 8, 1], np.int32)
+"""Makes a number of R, G and B."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelImage:
@@ -43,21 +47,48 @@ class LabelImage:
 
 
 def read_label_image(path: Path) -> LabelImage:
-    """A PNG of mode P, L or 1 as it is; any other by its brightness.
+    """A PNG with a palette, or a grey one, as it is; one in colours of DAVIS' palette by its labels.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it cannot be read as an image.
+        ValueError: it cannot be read as an image, or its pixels are no labels: other colours, or numbers above 255.
     """
     try:
         with Image.open(path) as image:
             if image.mode == "P":
                 return LabelImage(np.array(image), bytes(image.getpalette() or []))
-            return LabelImage(np.array(image.convert("L")), None)
+            if image.mode.startswith("I"):
+                return LabelImage(_narrowed(np.asarray(image), path), None)
+            if image.mode in ("1", "L", "LA"):
+                return LabelImage(np.array(image.convert("L")), None)
+            return _by_colour(np.asarray(image.convert("RGB")), path)
     except FileNotFoundError:
         raise FileNotFoundError(f"no label image {path}") from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a label image: {error}") from error
+
+
+def _narrowed(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+    """Labels of a picture with 16 bits a pixel, where white is 255 as in one with 8."""
+    numbers = np.where(values == WHITE_OF_16_BITS, VOID, values)
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > VOID:
+        raise ValueError(f"{path} has numbers up to {numbers.max()}: label images go up to {VOID}")
+    return numbers.astype(np.uint8)
+
+
+def _by_colour(pixels: NDArray[np.uint8], path: Path) -> LabelImage:
+    """Labels of a picture [h, w, 3] without a palette, RGB: its grey, or what its colours are in DAVIS' palette."""
+    if (pixels == pixels[..., :1]).all():
+        return LabelImage(pixels[..., 0].copy(), None)
+    codes = pixels.astype(np.int32) @ COLOUR_CODE
+    known = DAVIS_PALETTE.astype(np.int32) @ COLOUR_CODE
+    order = np.argsort(known)
+    labels = order[np.searchsorted(known, codes, sorter=order).clip(max=len(order) - 1)]
+    strange = known[labels] != codes
+    if strange.any():
+        colour = tuple(int(value) for value in pixels[strange][0])
+        raise ValueError(f"{path} has the colour {colour}: expected labels by palette, in grey, or in colours of DAVIS")
+    return LabelImage(labels.astype(np.uint8), DAVIS_PALETTE.tobytes())
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
