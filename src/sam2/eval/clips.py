@@ -123,8 +123,7 @@ class VosClip:
     def _split(self, image: LabelImage) -> FrameMasks:
         height, width = image.values.shape
         if self.is_binary:
-            name = GREY_OBJECT if image.palette is None and not self.merged else 1
-            return FrameMasks({name: image.labels > 0}, image.void, (height, width))
+            return FrameMasks({1 if self.merged else GREY_OBJECT: image.labels > 0}, image.void, (height, width))
         labels = image.labels
         objects = {int(value): labels == value for value in np.unique(labels) if value}
         return FrameMasks(objects, image.void, (height, width))

@@ -157,7 +157,8 @@ def score_predictions(
 
     Raises:
         FileNotFoundError: a file is missing, and ``partial`` is false.
-        ValueError: a file is no label image, or has another size than the annotation.
+        ValueError: a file is no label image, has another size than the annotation, or shows an object that no
+            annotation of the clip shows.
     """
     options = options or TrackOptions()
     first_of = {obj_id: index for index, masks in clip.appearances().items() for obj_id in masks}
@@ -171,6 +172,11 @@ def score_predictions(
                 raise
             left_out += 1
             continue
+        if unknown := sorted(found.objects.keys() - first_of.keys()):
+            raise ValueError(
+                f"{folder / clip.name}, frame {clip.stems[index]}, shows object {unknown[0]}, which is not annotated: "
+                f"objects of {clip.name} are {', '.join(map(str, sorted(first_of)))}"
+            )
         _score(scorer, clip, index, obj_ids, found)
     return ClipResult(clip.name, scorer.scores(), left_out=left_out)
 

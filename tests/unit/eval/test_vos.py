@@ -253,3 +253,21 @@ def test_a_clip_that_has_only_masks(tmp_path):
     assert score_predictions(clip, tmp_path / "Annotations" / "480p").objects[0].j == 1
     with pytest.raises(ValueError, match="no frame shows an object to be tracked"):
         track_clip(torch.nn.Identity(), clip)
+
+
+def test_grey_truth_and_predictions_with_a_palette_are_of_one_object(tmp_path):
+    write_clip(tmp_path, "a", [{255: square(10)}] * 3, palette=False)
+    for t in range(3):
+        write_labels(tmp_path / "out" / "a" / f"{t:05d}.png", {1: square(10)})
+    (score,) = score_predictions(clip_of(tmp_path), tmp_path / "out").objects
+    assert (score.obj_id, score.j) == (255, 1)
+
+
+@pytest.mark.parametrize(("number", "palette"), [(3, True), (255, False)])
+def test_predicted_objects_that_nobody_annotated_are_refused(tmp_path, number, palette):
+    # They would score 0 without a word: most often masks of 0 and 255 for an object that is called 1.
+    write_clip(tmp_path, "a", [{1: square(10), 2: square(40)}] * 3)
+    for t in range(3):
+        write_labels(tmp_path / "out" / "a" / f"{t:05d}.png", {number: square(10)}, palette=palette)
+    with pytest.raises(ValueError, match=f"00001, shows object {number}, which is not annotated: .* are 1, 2"):
+        score_predictions(clip_of(tmp_path), tmp_path / "out")
