@@ -100,6 +100,21 @@ def test_what_cannot_be_read_is_named_or_left_out(measure: Callable[..., Any], p
     assert "0.jpg" in outcome.out
 
 
+def test_resuming_reads_what_was_mended_and_added(measure: Callable[..., Any], pairs: Path, tmp_path: Path) -> None:
+    photo = (pairs / "images" / "1.jpg").read_bytes()
+    (pairs / "images" / "1.jpg").write_bytes(b"no photo")
+    options = ("--format", "pairs", "--clicks", "1", "--json", tmp_path / "a.json")
+    assert measure(pairs, *options, "--partial").status == 0
+    (pairs / "images" / "1.jpg").write_bytes(photo)
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):  # now the first of three
+        (pairs / folder / f"-.{suffix}").write_bytes((pairs / folder / f"0.{suffix}").read_bytes())
+    outcome = measure(pairs, *options, "--resume")
+    assert outcome.status == 0, outcome.err
+    assert "left out" not in outcome.out
+    rows = json.loads((tmp_path / "a.json").read_text())["data_sets"]["pairs"]["per_object"]
+    assert [item["name"].split("/")[1].split(".")[0] for item in rows] == ["-", "0", "1"]
+
+
 @pytest.mark.slow
 def test_processes_share_the_pictures(measure: Callable[..., Any], pairs: Path) -> None:
     options = ("--format", "pairs", "--clicks", "2")

@@ -162,6 +162,9 @@ def _results(
     """Scores of every data set, printed as soon as its last picture is done, and what cannot be read."""
     scores: dict[str, ClickScores] = {}
     of_key = dict(zip(_keys(pictures), (picture for part in pictures.values() for picture in part), strict=True))
+    owner = {key: name for name, part in pictures.items() for key in _keys({name: part})}
+    for key in [key for key, before in kept.rows.items() if "problem" in before]:
+        del kept.rows[key]  # what could not be read may have been mended since
     waiting = {name: sum(key not in kept.rows for key in _keys({name: part})) for name, part in pictures.items()}
     items = [key for key in of_key if key not in kept.rows]
 
@@ -178,14 +181,14 @@ def _results(
             if "problem" in found and not request.partial:
                 raise ValueError(incomplete(str(request.data), [found["problem"]]))
             kept.add(items[place], found)
-            waiting[items[place].rpartition(":")[0]] -= 1
+            waiting[owner[items[place]]] -= 1
             show()
     return scores, [kept.rows[key]["problem"] for key in of_key if "problem" in kept.rows[key]]
 
 
 def _keys(pictures: Mapping[str, Sequence[ClickPicture]]) -> list[str]:
-    """What the pictures are called in the journal."""
-    return [f"{name}:{place}" for name, part in pictures.items() for place in range(len(part))]
+    """What the pictures are called in the journal: by name, as places change when pictures are added."""
+    return [f"{name}:{place}:{picture.name}" for name, part in pictures.items() for place, picture in enumerate(part)]
 
 
 def _scores(name: str, rows: Sequence[Row]) -> ClickScores:

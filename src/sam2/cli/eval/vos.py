@@ -125,7 +125,7 @@ def run_vos(request: VosRequest) -> None:
 
 def _results(request: VosRequest, data: VosData, options: TrackOptions, kept: Kept) -> dict[str, ClipResult]:
     """What came of every clip, printed as it comes."""
-    results = {clip.name: ClipResult.of_row(kept.rows[clip.name]) for clip in data.clips if clip.name in kept.rows}
+    results = {clip.name: ClipResult.of_row(kept.rows[clip.name]) for clip in data.clips if _finished(clip, kept)}
     for name in results:
         _print(results[name])
     items = [clip for clip in data.clips if clip.name not in results]
@@ -136,9 +136,20 @@ def _results(request: VosRequest, data: VosData, options: TrackOptions, kept: Ke
     with progress(data.root.name, total, speed="frames") as advance:
         for place, result in run_items(start, items, workers=request.workers, tell=advance):
             results[items[place].name] = result
-            kept.add(items[place].name, result.to_row())
+            kept.add(items[place].name, {**result.to_row(), "extent": _extent(items[place])})
             _print(result)
     return results
+
+
+def _finished(clip: VosClip, kept: Kept) -> bool:
+    """Whether an earlier run has measured all that is there of a clip: what was missing may have come since."""
+    before = kept.rows.get(clip.name)
+    return before is not None and not before["left_out"] and before.get("extent") == _extent(clip)
+
+
+def _extent(clip: VosClip) -> list[int]:
+    """How many frames and annotated frames a clip has."""
+    return [len(clip.stems), len(clip.annotated)]
 
 
 def _print(result: ClipResult) -> None:
