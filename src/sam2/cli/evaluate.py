@@ -165,6 +165,8 @@ def _check(data: Path, results: tuple[Path | None, Path | None], *, resume: bool
     from sam2.cli.outputs import prepare_folder
 
     if json_path is not None:
+        if json_path.is_dir():
+            raise ValueError(f"--json {json_path}: is a folder, expected a file")
         prepare_folder(json_path.parent)
     if plots is not None:
         from sam2.eval.plots import check_plots

@@ -117,7 +117,7 @@ def open_vos(root: str | Path, choice: VosChoice | None = None) -> VosData:
     missing = [name for name in choice.clips or () if name not in there]
     if missing:
         raise ValueError(f"no clip {missing[0]!r} in {root}: there are {', '.join(there)}")
-    names = listed if choice.clips is None else list(choice.clips)
+    names = listed if choice.clips is None else list(dict.fromkeys(choice.clips))  # none counts twice
     clips: list[VosClip] = []
     problems: list[str] = []
     for name in names:

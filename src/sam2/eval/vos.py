@@ -135,6 +135,8 @@ def track_clip(
     for result, masks, size in _track(model, clip, prompts, stop - start, options.threshold):
         seconds += time.perf_counter() - began
         if not tracked:
+            if options.scored:
+                _check_sizes(clip, prompts, size)
             _before(clip, range(start), wanted, (scorer, writer), size)
         tracked += 1
         if result.frame_idx in wanted:
@@ -223,6 +225,21 @@ def _track(
             yield result, dict(zip(result.obj_ids, found, strict=True)), (found.shape[1], found.shape[2])
 
 
+def _check_sizes(clip: VosClip, prompts: Mapping[int, Mapping[int, Mask]], size: tuple[int, int]) -> None:
+    """Masks that are given have to be of the frames' size, as those that are compared with."""
+    for index, masks in prompts.items():
+        for mask in masks.values():
+            if mask.shape != size:
+                raise ValueError(_other_size(clip, index, (mask.shape[0], mask.shape[1]), size))
+
+
+def _other_size(clip: VosClip, index: int, truth: tuple[int, int], found: tuple[int, int]) -> str:
+    return (
+        f"{clip.name}/{clip.stems[index]}: the annotation has {truth[1]} x {truth[0]} pixels, "
+        f"the mask {found[1]} x {found[0]}"
+    )
+
+
 def _before(
     clip: VosClip,
     frames: range,
@@ -242,9 +259,6 @@ def _before(
 def _score(scorer: ClipScorer, clip: VosClip, index: int, obj_ids: Sequence[int], found: FrameMasks) -> None:
     truth = clip.masks(index)
     if truth.size != found.size:
-        raise ValueError(
-            f"{clip.name}/{clip.stems[index]}: the annotation has {truth.size[1]} x {truth.size[0]} pixels, "
-            f"the mask {found.size[1]} x {found.size[0]}"
-        )
+        raise ValueError(_other_size(clip, index, truth.size, found.size))
     for obj_id in obj_ids:
         scorer.add(index, obj_id, mask_quality(found.of(obj_id), truth.of(obj_id), void=truth.void))

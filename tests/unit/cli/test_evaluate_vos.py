@@ -226,3 +226,27 @@ def test_holes_are_filled_or_left(cli: Cli, data: Path, nano_file: Path, tmp_pat
         outcome = cli("eval", "vos", "--data", data, *chosen, *options)
         assert outcome.status == 0, outcome.err
         assert json.loads(out.read_text())["postprocessing"] is not bool(options)
+
+
+def test_resuming_measures_what_has_come_since(cli: Cli, data: Path, found: Path, tmp_path: Path) -> None:
+    options = ("eval", "vos", "--data", data, "--predictions", found, "--json", tmp_path / "a.json", "--partial")
+    late = found / "one" / "00002.png"
+    mask = late.read_bytes()
+    late.unlink()
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        shutil.move(data / kind / "two" / f"00003.{suffix}", tmp_path / kind)
+    assert "not there: 1 frames of predictions" in cli(*options).out
+    late.write_bytes(mask)
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        shutil.move(tmp_path / kind, data / kind / "two" / f"00003.{suffix}")
+    outcome = cli(*options, "--resume")
+    assert "not there" not in outcome.out
+    assert [item["frames"] for item in json.loads((tmp_path / "a.json").read_text())["per_object"]] == [2, 2, 2]
+
+
+def test_a_folder_is_no_file_for_scores(cli: Cli, data: Path, found: Path, tmp_path: Path) -> None:
+    (tmp_path / "scores.json").mkdir()
+    outcome = cli("eval", "vos", "--data", data, "--predictions", found, "--json", tmp_path / "scores.json")
+    assert outcome.status == 2
+    assert "scores.json: is a folder, expected a file" in outcome.err
+    assert not outcome.out

@@ -189,3 +189,8 @@ def test_a_folder_a_sequence(tmp_path):
         assert [clip.annotated for clip in clips] == [(0, 1, 2)] * 2
     assert [clip.name for clip in opened(tmp_path / "videos" / "b").clips] == ["b"]
     assert [clip.name for clip in opened(tmp_path, clips=["b"]).clips] == ["b"]
+
+
+def test_a_clip_that_is_named_twice_counts_once(tmp_path):
+    write_clip(tmp_path, "a", [{1: square(10)}] * 3)
+    assert [clip.name for clip in open_vos(tmp_path, VosChoice(clips=["a", "a"])).clips] == ["a"]
