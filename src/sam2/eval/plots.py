@@ -12,6 +12,7 @@ from sam2.eval.vos_scores import VosScores
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 BLUE, ORANGE, GREEN, GREY = "#2874b8", "#d97706", "#2f855a", "#6b7280"
 COLOURS = (BLUE, ORANGE, GREEN, "#9b2c8a", "#b83232", "#5b6abf")
@@ -105,8 +106,10 @@ def _courses(scores: VosScores, clips: Sequence[str]) -> "Figure":
         for number, clip in enumerate(clips):
             frames, values = _course(scores.of_clip(clip))
             style = "-" if number < len(COLOURS) else "--"
-            axes.plot(frames, values, style, color=COLOURS[number % len(COLOURS)], linewidth=1.8, label=_short(clip))
+            colour, mark = COLOURS[number % len(COLOURS)], "." if len(frames) == 1 else ""  # a line needs two points
+            axes.plot(frames, values, style, color=colour, marker=mark, linewidth=1.8, label=_short(clip))
         axes.set_xlabel("frame")
+        axes.xaxis.set_major_locator(_whole_numbers())
     else:
         table = np.stack([_resampled(*_course(scores.of_clip(clip))) for clip in clips])
         share = np.linspace(0, 100, BINS)
@@ -138,6 +141,12 @@ def _resampled(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else f"{name[: most - 3]}..."
+
+
+def _whole_numbers() -> "Locator":
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator("auto", integer=True)
 
 
 def _figure(width: float, height: float) -> "Figure":
