@@ -1,4 +1,4 @@
-"""Click benchmarks as photos with one true mask each: GrabCut, Berkeley, DAVIS 2016 frames."""
+"""Click benchmarks as photos with one true mask each: GrabCut, Berkeley, DAVIS as RITM has it, DAVIS 2016 frames."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,19 +55,24 @@ class PairPicture:
         name: what to call it in a report.
         image, mask: the files.
         ignore_grey: pixels of 128 in the mask count neither way.
+        any_colour: every pixel of the mask that is not black is the object; else those that are brighter than half.
     """
 
     name: str
     image: Path
     mask: Path
     ignore_grey: bool = False
+    any_colour: bool = False
 
     def examples(self) -> list[ClickExample]:
         """The one object.
 
-        Raises ``FileNotFoundError`` where a file is missing or broken.
+        Raises ``FileNotFoundError`` where a file is missing or broken, ``ValueError`` where they differ in size.
         """
-        return [_read(self.name, self.image, self.mask, ignore_grey=self.ignore_grey)]
+        image, values = _read(self.image, self.mask)
+        if not self.ignore_grey:
+            return [ClickExample(self.name, image, values > (0 if self.any_colour else 127))]
+        return [ClickExample(self.name, image, values > GRABCUT_IGNORE, values == GRABCUT_IGNORE)]
 
 
 def open_pictures(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> list[PairPicture]:
@@ -90,7 +95,7 @@ def open_pictures(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_
     pairs = DATASETS[name](folder, frame_step) if folder.is_dir() else []
     if not pairs:
         raise FileNotFoundError(f"no images with masks of {name!r} in {folder}")
-    return [PairPicture(example, image, mask, name == "grabcut") for example, image, mask in pairs]
+    return [PairPicture(example, image, mask, name == "grabcut", name == "davis") for example, image, mask in pairs]
 
 
 def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_STEP) -> Iterator[ClickExample]:
@@ -99,21 +104,25 @@ def open_dataset(name: str, root: str | Path, *, frame_step: int = DAVIS_FRAME_S
     return (example for picture in pictures for example in picture.examples())
 
 
-def _read(name: str, image_path: Path, mask_path: Path, *, ignore_grey: bool) -> ClickExample:
+def _read(image_path: Path, mask_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A photo [h, w, 3], RGB, and the brightest channel of its mask [h, w]."""
     image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
-    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_COLOR)
     if image is None or mask is None:
         raise FileNotFoundError(f"cannot read {image_path if image is None else mask_path}")
-    image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    if not ignore_grey:
-        return ClickExample(name, image, mask > 127)
-    ignore = mask == GRABCUT_IGNORE
-    return ClickExample(name, image, mask > GRABCUT_IGNORE, ignore)
+    if image.shape != mask.shape:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (image.shape, mask.shape)]
+        raise ValueError(f"{image_path} has {sizes[0]} pixels, its mask {mask_path} {sizes[1]}")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), np.asarray(mask.max(2), np.uint8)
 
 
 def _pairs(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
-    of_stem = {path.stem: path for path in sorted(images.glob("*")) if path.suffix.lower() in IMAGE_SUFFIXES}
-    return [(mask.stem, of_stem[mask.stem], mask) for mask in sorted(masks.glob("*.png")) if mask.stem in of_stem]
+    of_stem = {path.stem: path for path in _pictures(images)}
+    return [(mask.stem, of_stem[mask.stem], mask) for mask in _pictures(masks) if mask.stem in of_stem]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def _grabcut(folder: Path, _: int) -> list[tuple[str, Path, Path]]:
@@ -124,7 +133,11 @@ def _berkeley(folder: Path, _: int) -> list[tuple[str, Path, Path]]:
     return _pairs(folder / "images", folder / "masks")
 
 
-def _davis(folder: Path, frame_step: int) -> list[tuple[str, Path, Path]]:
+def _davis(folder: Path, _: int) -> list[tuple[str, Path, Path]]:
+    return _pairs(folder / "img", folder / "gt")
+
+
+def _davis_2016(folder: Path, frame_step: int) -> list[tuple[str, Path, Path]]:
     pairs = []
     for clip in sorted((folder / "Annotations" / "480p").glob("*")):
         frames = _pairs(folder / "JPEGImages" / "480p" / clip.name, clip)
@@ -135,6 +148,7 @@ def _davis(folder: Path, frame_step: int) -> list[tuple[str, Path, Path]]:
 DATASETS: dict[str, Callable[[Path, int], list[tuple[str, Path, Path]]]] = {
     "grabcut": _grabcut,
     "berkeley": _berkeley,
-    "davis2016_part": _davis,
+    "davis": _davis,
+    "davis2016_part": _davis_2016,
 }
 """The data sets by name, with what lists their images and masks."""

@@ -26,7 +26,8 @@ def write_dataset(root: Path, name: str) -> None:
                 write(root / "JPEGImages" / "480p" / clip / f"{frame:05d}.jpg", blue)
                 write(root / "Annotations" / "480p" / clip / f"{frame:05d}.png", MASK)
         return
-    images, masks = {"grabcut": ("data_GT", "boundary_GT"), "berkeley": ("images", "masks")}[name]
+    folders = {"grabcut": ("data_GT", "boundary_GT"), "berkeley": ("images", "masks"), "davis": ("img", "gt")}
+    images, masks = folders[name]
     for stem, suffix in (("a", ".jpg"), ("b", ".bmp"), ("without_mask", ".jpg")):
         write(root / images / f"{stem}{suffix}", blue)
     mask = MASK.copy()
@@ -77,4 +78,25 @@ def test_a_broken_file_is_named(tmp_path):
     write_dataset(tmp_path, "berkeley")
     (tmp_path / "images" / "a.jpg").write_bytes(b"no photo")
     with pytest.raises(FileNotFoundError, match=r"a\.jpg"):
+        next(open_dataset("berkeley", tmp_path))
+
+
+def test_masks_need_not_be_png(tmp_path):
+    write(tmp_path / "data_GT" / "a.jpg", np.zeros((20, 30, 3), np.uint8))
+    write(tmp_path / "boundary_GT" / "a.bmp", MASK)  # as GrabCut is published
+    (item,) = open_dataset("grabcut", tmp_path)
+    np.testing.assert_array_equal(item.mask, MASK > 0)
+
+
+def test_masks_of_davis_are_of_any_colour(tmp_path):
+    write(tmp_path / "img" / "a.jpg", np.zeros((20, 30, 3), np.uint8))
+    write(tmp_path / "gt" / "a.png", MASK[..., None] // 255 * np.array([0, 0, 90], np.uint8))
+    (item,) = open_dataset("davis", tmp_path)
+    np.testing.assert_array_equal(item.mask, MASK > 0)
+
+
+def test_a_mask_of_another_size_is_named(tmp_path):
+    write(tmp_path / "images" / "a.jpg", np.zeros((40, 30, 3), np.uint8))
+    write(tmp_path / "masks" / "a.png", MASK)
+    with pytest.raises(ValueError, match=r"a\.jpg has 30 x 40 pixels, its mask .*a\.png 30 x 20"):
         next(open_dataset("berkeley", tmp_path))
