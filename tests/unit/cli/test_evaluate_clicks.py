@@ -100,6 +100,18 @@ def test_what_cannot_be_read_is_named_or_left_out(measure: Callable[..., Any], p
     assert "0.jpg" in outcome.out
 
 
+def test_what_cannot_be_read_of_the_known_data_sets(measure: Callable[..., Any], pairs: Path) -> None:
+    (pairs / "images" / "0.jpg").write_bytes(b"no photo")
+    options = ("--dataset", "berkeley", "--clicks", "1")
+    outcome = measure(pairs, *options)
+    assert outcome.status == 2
+    assert "--partial" in outcome.err
+    outcome = measure(pairs, *options, "--partial")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.splitlines()[2].split()[:2] == ["berkeley", "1"]
+    assert "0.jpg" in outcome.out.splitlines()[3]
+
+
 def test_resuming_reads_what_was_mended_and_added(measure: Callable[..., Any], pairs: Path, tmp_path: Path) -> None:
     photo = (pairs / "images" / "1.jpg").read_bytes()
     (pairs / "images" / "1.jpg").write_bytes(b"no photo")

@@ -145,9 +145,10 @@ def _open(request: ClickRequest) -> dict[str, Sequence[ClickPicture]]:
 
 
 def _read(picture: ClickPicture) -> Iterator[ClickExample]:
-    examples = iter(picture.examples())
+    examples: Iterator[ClickExample] | None = None
     while True:
         try:
+            examples = iter(picture.examples()) if examples is None else examples  # which may read all there is
             example = next(examples, None)
         except (OSError, ValueError, RuntimeError) as error:  # whatever a reader says of a file
             raise _UnreadableError(f"{picture.name}: {describe(error)}") from error
