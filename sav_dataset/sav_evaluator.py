@@ -10,6 +10,7 @@ all objects (``VIDEO/00000.png``). Predictions may be of more frames than are an
 import argparse
 import csv
 import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def run(asked: argparse.Namespace) -> None:
     results: dict[int, ClipResult] = {}
     with progress("videos", len(clips)) as advance:
         scoring = Scoring(asked.pred_root, counting)
-        results.update(run_items(scoring, clips, workers=asked.num_processes, tell=advance))
+        workers = min(asked.num_processes, os.cpu_count() or 1)  # more than cores would only take memory
+        results.update(run_items(scoring, clips, workers=workers, tell=advance))
     scores = VosScores(tuple(item for place in sorted(results) for item in results[place].objects))
     if not scores.objects:
         raise ValueError(f"--gt_root {asked.gt_root}: no object has an annotated frame that counts")

@@ -251,6 +251,13 @@ def test_label_images_are_scored_as_well(scorer, tmp_path: Path, capsys) -> None
     assert capsys.readouterr().out.splitlines()[-1] == "J&F 100.0, J 100.0, F 100.0"
 
 
+def test_there_are_no_more_processes_than_cores(scorer, scored: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("a process was started"))
+    assert score(scorer, scored, "--num_processes", "16") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "J&F 100.0, J 100.0, F 100.0"
+
+
 @pytest.mark.slow
 def test_the_evaluator_shares_its_work(scored: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(sam2.__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
