@@ -14,6 +14,11 @@ from sam2.automatic.video_settings import VideoMaskSettings
 Planes = npt.NDArray[np.float32]
 """[n, p] masks as 0 and 1, a row each: sums of products are areas, exactly."""
 
+MEMBER_INSIDE = 0.75
+MEMBER_OVERLAP = 0.1
+MOST_OF_GROUP = 0.75
+GROUP_FILLED = 0.8
+
 
 def small_mask(mask: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.float32]:
     """A mask [H, W] as a row [side * side]: 1 where half of a cell is inside; of a thin mask, less."""
@@ -44,6 +49,34 @@ def new_masks(found: Planes, ranks: Sequence[float], followed: Planes, settings:
         known.append(mask)
         union = np.maximum(union, mask)
     return chosen
+
+
+def without_groups(masks: Planes, scores: Sequence[float]) -> list[int]:
+    """Rows of ``masks`` that are one thing: those that no two or more surer masks, apart from each other, fill.
+
+    A mask that has run over several things may be rated nearly as high as they are; that they are rated higher, each
+    by itself, tells it from a thing whose parts are less sure than the whole.
+
+    Args:
+        masks: [m, p].
+        scores: m predicted IoUs.
+    """
+    common = masks @ masks.T
+    areas = np.diag(common)
+    by_score = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    single = []
+    for row, (score, area) in enumerate(zip(scores, areas, strict=True)):
+        members: list[int] = []
+        for other in by_score:
+            if scores[other] <= score:
+                break
+            inside = common[other, row] >= MEMBER_INSIDE * areas[other] > 0
+            apart = all(common[other, member] <= MEMBER_OVERLAP * areas[other] for member in members)
+            if inside and apart and areas[other] <= MOST_OF_GROUP * area:
+                members.append(other)
+        if len(members) < 2 or areas[members].sum() < GROUP_FILLED * area:
+            single.append(row)
+    return single
 
 
 def same_masks(masks: Planes, threshold: float) -> list[tuple[int, int]]:

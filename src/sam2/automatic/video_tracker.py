@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam2.automatic.proposals import MaskProposal
-from sam2.automatic.video_overlaps import Planes, new_masks, same_masks, small_mask
+from sam2.automatic.video_overlaps import Planes, new_masks, same_masks, small_mask, without_groups
 from sam2.automatic.video_settings import VideoMaskSettings
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.types import ImageFeatures
@@ -36,11 +36,13 @@ class _Found:
     Attributes:
         mask: [H, W], without islands and holes that are too small to be objects.
         rank: larger ones are taken first: sure ones, and things before their parts. Of two masks the larger one wins
-            unless it is much less sure, as one that has run over several things is.
+            unless it is much less sure.
+        predicted_iou: what the model thinks of it.
     """
 
     mask: NDArray[np.bool_]
     rank: float
+    predicted_iou: float
 
 
 class VideoMaskTracker:
@@ -165,6 +167,8 @@ class VideoMaskTracker:
             return False
         side = self.session.model.low_res_size
         planes = np.stack([small_mask(one.mask, side) for one in found])
+        single = without_groups(planes, [one.predicted_iou for one in found])
+        planes, found = planes[single], [found[row] for row in single]
         followed = self._followed(self.session.result_at(frame), self.obj_ids)
         chosen = new_masks(planes, [one.rank for one in found], followed, self.settings)
         chosen = chosen[: self._make_room(len(chosen), frame)]
@@ -191,7 +195,8 @@ class VideoMaskTracker:
                 mask, _ = remove_small_regions(mask, smallest, what)
             area = int(mask.sum())
             if max(1, smallest) <= area <= largest:
-                found.append(_Found(mask, proposal.predicted_iou**2 * area**0.25))
+                rank = proposal.predicted_iou**4 * area**0.25
+                found.append(_Found(mask, rank, proposal.predicted_iou))
         return found
 
     def _followed(self, result: FrameResult, obj_ids: Sequence[int]) -> Planes:

@@ -12,7 +12,7 @@ import torch
 import sam2
 from sam2.automatic import MaskProposal
 from sam2.automatic.video import VideoMaskGenerator
-from sam2.automatic.video_overlaps import small_mask
+from sam2.automatic.video_overlaps import small_mask, without_groups
 from sam2.interop.rle import encode_mask
 from sam2.io.frames import FrameSource
 from sam2.modeling.sam2_base import SAM2Base
@@ -348,6 +348,17 @@ def test_one_frame_and_frames_without_anything(nano) -> None:
 
     assert ids(results) == [()] * 3
     assert results[0].masks.shape == (0, HEIGHT, WIDTH)
+
+
+def test_a_group_is_told_from_a_thing_with_parts() -> None:
+    planes = np.zeros((4, 100), np.float32)
+    planes[0, :40], planes[1, 45:80] = 1, 1
+    planes[2, :80] = 1  # both, and what is between them
+    planes[3, :10] = 1  # a part of the first
+    assert without_groups(planes, [0.95, 0.95, 0.9, 0.9]) == [0, 1, 3]
+    assert without_groups(planes, [0.95, 0.85, 0.9, 0.9]) == [0, 1, 2, 3], "a part is less sure than the whole"
+    assert without_groups(planes[[0, 2, 3]], [0.95, 0.9, 0.97]) == [0, 1, 2], "its own part is no second member"
+    assert without_groups(np.zeros((1, 100), np.float32), [0.5]) == [0]
 
 
 def test_the_grid_of_its_own(nano, photo_of_things) -> None:
