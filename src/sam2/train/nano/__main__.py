@@ -49,7 +49,6 @@ STAGES = {
             **COMMON,
             "sizes": ((256, 0.46), (384, 0.19), (512, 0.35)),
             "masks": 4,
-            "bce_share": 0.28,
             "simulation": SimulationConfig(again_share=0.3),
         },
     ),
@@ -59,7 +58,6 @@ STAGES = {
             **COMMON,
             "sizes": ((512, 1.0),),
             "masks": 3,
-            "bce_share": 0.0,
             "clip_share": 0.5,
             "clip_sizes": ((256, 0.5), (384, 0.2), (512, 0.3)),
             "clip_batch": 4,
@@ -163,7 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
         *("save_every", "validate_every", "validation_objects", "validation_clips"),
     ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("learning_rate", "trunk_rate", "memory_rate", "final_rate", "clip_share", "bce_share", "ema", "clip"):
+    for name in ("learning_rate", "trunk_rate", "memory_rate", "final_rate", "clip_share", "ema", "clip"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--device", choices=("auto", "cpu"), default=defaults.device)
     parser.add_argument("--amp", choices=("off", "decoder", "all"), default=defaults.amp)

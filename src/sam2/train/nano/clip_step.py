@@ -21,7 +21,7 @@ from sam2.modeling.types import (
     MemoryContext,
     PromptBatch,
 )
-from sam2.train.losses import LossConfig, iou_per_mask, prompt_losses
+from sam2.train.losses import iou_per_mask, prompt_losses
 from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.loader import ClipBatch
 from sam2.train.nano.past import Past
@@ -173,7 +173,6 @@ def run_clip_step(
     past: Past,
     kind: PromptKind,
     config: NanoConfig,
-    loss_config: LossConfig,
 ) -> StepResult:
     """Prompt every object on its first frame in the way of ``kind``, track, and average the losses of all frames.
 
@@ -197,7 +196,7 @@ def run_clip_step(
 
     def report(t: int, candidates: MaskCandidates) -> None:
         logits = F.interpolate(candidates.logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
-        losses = prompt_losses(logits, candidates.ious, candidates.object_score, truth[t], config=loss_config)
+        losses = prompt_losses(logits, candidates.ious, candidates.object_score, truth[t], config=config.loss)
         totals.append(losses.total)
         for name in terms:
             terms[name] += float(getattr(losses, name).detach())

@@ -1,7 +1,6 @@
 """The objective of nano's recipe, as the training engine wants it: a batch in, the loss and what to log out."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -60,12 +59,10 @@ class NanoObjective(nn.Module):
         config = self.config
         rng = self._rng(Chance.PROMPTS, step)
         kind = choose_kind(rng, config.simulation.kinds)
-        warm = step / config.steps < config.bce_share
-        loss_config = replace(config.loss, pixel="bce") if warm else config.loss
         # The number of rounds is common to all processes: none waits for another.
         shares = config.simulation.corrections
         rounds = 1 + int(self._shared(Chance.ROUNDS, step).choice(len(shares), p=shares))
-        result = run_step(self.model, batch, kind=kind, rounds=rounds, rng=rng, config=config, loss_config=loss_config)
+        result = run_step(self.model, batch, kind=kind, rounds=rounds, rng=rng, config=config)
         first, last = result.ious[0], result.ious[-1]
         overlaps = {"first_iou": first, "last_iou": last, f"iou_{kind}": first}
         return result.loss, {"still_loss": float(result.loss.detach()), **overlaps, **result.terms}
@@ -76,7 +73,7 @@ class NanoObjective(nn.Module):
         frames = batch.images.shape[1]
         past = draw_past(self._shared(Chance.ROUNDS, step), frames, model.behaviour, config=config.past)
         kind = choose_kind(rng, config.clip_kinds)
-        result = run_clip_step(model, batch, rng=rng, past=past, kind=kind, config=config, loss_config=config.loss)
+        result = run_clip_step(model, batch, rng=rng, past=past, kind=kind, config=config)
         first, last = result.ious
         overlaps = {"tracked": first, "tracked_last": last, f"tracked_{kind}": first}
         terms = {f"clip_{name}": value for name, value in result.terms.items()}

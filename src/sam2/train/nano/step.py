@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.train.losses import LossConfig, iou_per_mask, prompt_losses
+from sam2.train.losses import iou_per_mask, prompt_losses
 from sam2.train.nano.config import NanoConfig
 from sam2.train.nano.data.loader import Batch
 from sam2.train.nano.simulate import PromptKind, corrected, first_prompts, to_device
@@ -51,7 +51,6 @@ def run_step(
     rounds: int,
     rng: np.random.Generator,
     config: NanoConfig,
-    loss_config: LossConfig,
 ) -> StepResult:
     """Prompt every object of ``batch`` in the way of ``kind``, correct ``rounds`` - 1 times, and sum the losses."""
     device = model.device
@@ -76,7 +75,7 @@ def run_step(
         with precision(config, device, decoder=True):
             found = model.decode_masks(embed, (fine, middle), prompts, multimask=multimask, prompt_hints=hints)
         logits = F.interpolate(found.logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
-        losses = prompt_losses(logits, found.ious, found.object_score, truth, config=loss_config)
+        losses = prompt_losses(logits, found.ious, found.object_score, truth, config=config.loss)
         total = total + losses.total
         for name in terms:
             terms[name] += float(getattr(losses, name).detach())

@@ -49,7 +49,7 @@ def clips(frames=4, objects=2, batch=1):
 
 def step(model, batch, *, past=PLAIN, kind="mask", config=CONFIG):
     rng = np.random.default_rng(0)
-    return run_clip_step(model, batch, rng=rng, past=past, kind=kind, config=config, loss_config=config.loss)
+    return run_clip_step(model, batch, rng=rng, past=past, kind=kind, config=config)
 
 
 def contexts_of(model, frames, past):

@@ -18,7 +18,7 @@ from sam2.train.nano.data.records import (
     read_coco_instances,
     read_coco_panoptic,
     read_photos,
-    with_salient_objects,
+    taught,
 )
 
 
@@ -126,8 +126,18 @@ def test_teacher_masks_are_added(tmp_path):
 def test_a_record_keeps_its_own_objects_with_the_teachers(tmp_path):
     own = ObjectMask.cropped(miniature.disc(20, 20, 9), "thing")
     miniature.write(tmp_path / "s" / "a_0.png", miniature.disc(50, 30, 10) * np.uint8(255))
-    record = with_salient_objects(ImageRecord(Path("a.jpg"), "s", [own]), tmp_path)
+    record = taught(ImageRecord(Path("a.jpg"), "s", [own]), tmp_path)
     assert [item.kind for item in record.objects] == ["thing", "salient"]
+
+
+def test_the_teachers_outline_takes_the_annotators_place(tmp_path):
+    first, second = (ObjectMask.cropped(miniature.disc(x, 20, 9), "thing") for x in (20, 60))
+    better = miniature.disc(60, 20, 11)
+    miniature.write(tmp_path / "s" / "a_outline_1.png", better * np.uint8(255))
+    record = taught(ImageRecord(Path("a.jpg"), "s", [first, second]), tmp_path)
+    assert [item.kind for item in record.objects] == ["thing", "thing"]
+    assert record.objects[0] is first
+    np.testing.assert_array_equal(full(record.objects[1]), better)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ class ImageRecord:
 def read_all(root: str | Path, teacher: str | Path | None = None) -> Iterator[ImageRecord]:
     """Every training set below ``root`` that is there; ``FileNotFoundError`` if none is.
 
-    ``teacher`` is the folder of masks that ``sam2.train.nano.data.teacher`` wrote; they are added as salient objects.
+    ``teacher`` is the folder of masks that ``sam2.train.nano.data.teacher`` wrote: salient objects, which are added,
+    and outlines, which take the place of the annotator's.
     """
     root = Path(root)
     readers = {
@@ -89,15 +90,23 @@ def read_all(root: str | Path, teacher: str | Path | None = None) -> Iterator[Im
         raise FileNotFoundError(f"none of {', '.join(readers)} is a folder of {root}")
     for name in present:
         for record in readers[name](root / name):
-            yield record if teacher is None else with_salient_objects(record, Path(teacher))
+            yield record if teacher is None else taught(record, Path(teacher))
 
 
-def with_salient_objects(record: ImageRecord, folder: Path) -> ImageRecord:
-    """``record`` and what the teacher saw in it: ``folder``/SOURCE/NAME_NUMBER.png, 0 or 255."""
-    found = sorted((folder / record.source).glob(f"{record.path.stem}_[0-9].png"))
+def taught(record: ImageRecord, folder: Path) -> ImageRecord:
+    """``record`` with what the teacher saw in it.
+
+    In ``folder``/SOURCE, 0 or 255: NAME_NUMBER.png, salient objects; NAME_outline_PLACE.png, that object's outline.
+    """
+    folder, name = folder / record.source, record.path.stem
+    objects = list(record.objects)
+    for place, item in enumerate(objects):
+        if (png := folder / f"{name}_outline_{place}.png").exists():
+            objects[place] = ObjectMask.cropped(_read(png, cv2.IMREAD_GRAYSCALE) > 127, item.kind)
+    found = sorted(folder.glob(f"{name}_[0-9].png"))
     masks = [_read(png, cv2.IMREAD_GRAYSCALE) > 127 for png in found]
     salient = [ObjectMask.cropped(mask, "salient") for mask in masks]
-    return ImageRecord(record.path, record.source, record.objects + _sizeable(salient))
+    return ImageRecord(record.path, record.source, objects + _sizeable(salient))
 
 
 def read_coco_panoptic(root: Path) -> Iterator[ImageRecord]:

