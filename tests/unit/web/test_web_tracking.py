@@ -203,7 +203,8 @@ def test_a_correction_is_seen_from_its_frame_on_and_can_be_taken_back(desk: Desk
     after = desk.track(start=6)
 
     assert iou(corrected, 6) > 0.95
-    assert all(iou(after[frame][1], frame) > 0.95 for frame in (7, LENGTH - 1))
+    assert iou(after[7][1], 7) > iou(before[7][1], 7) + 0.15  # two marked frames contradict each other there
+    assert iou(after[LENGTH - 1][1], LENGTH - 1) > 0.95
     assert desk.found(5, 1).mask == before[5][1].mask  # what came before is as it was
 
     del desk.said[6, 1]
