@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 LUMA = np.array([0.299, 0.587, 0.114])
+SHAKEN_SHARE = 0.1
+"""Pictures smeared by a camera that moved."""
+MAX_SHAKE = 1 / 40
+"""Of the side: how far it moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,25 @@ def jitter_colours(rng: np.random.Generator, image: Image, *, strength: float = 
     return image
 
 
+def smear(image: Image, *, length: float, angle: float) -> Image:
+    """``image`` ([h, w] or [h, w, 3]) as it looks when it moves by ``length`` pixels while the shutter is open.
+
+    ``angle`` is the direction in radians. The brightness stays, and so does the middle of what moves.
+    """
+    side = 2 * (int(np.ceil(length)) // 2) + 1
+    kernel = np.zeros((side, side), np.float32)
+    middle, reach = side // 2, (length - 1) / 2
+    step = (reach * np.cos(angle), reach * np.sin(angle))
+    ends = [(round(16 * (middle + sign * step[0])), round(16 * (middle + sign * step[1]))) for sign in (-1, 1)]
+    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_8, 4)
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
 def degrade(rng: np.random.Generator, image: Image) -> Image:
-    """Blur, noise and JPEG blocks, each now and then."""
+    """A shaken camera, blur, noise and JPEG blocks, each now and then."""
+    if rng.random() < SHAKEN_SHARE:
+        length = float(rng.uniform(2, max(3.0, MAX_SHAKE * image.shape[0])))
+        image = smear(image, length=length, angle=float(rng.uniform(0, np.pi)))
     if rng.random() < 0.1:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5))), np.uint8)
     if rng.random() < 0.05:

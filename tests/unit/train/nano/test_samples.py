@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sam2.train.data.augment import Window, degrade, jitter_colours, object_window, random_window, whole_window
+from sam2.train.data.augment import (
+    Window,
+    degrade,
+    jitter_colours,
+    object_window,
+    random_window,
+    smear,
+    whole_window,
+)
+from sam2.train.nano.data import samples
 from sam2.train.nano.data.loader import batches
 from sam2.train.nano.data.pack import PackedData, is_held_out, open_packed, pack
 from sam2.train.nano.data.records import ImageRecord, ObjectMask
@@ -217,3 +226,38 @@ def test_colours_and_noise_keep_the_shape():
         rng = np.random.default_rng(seed)
         changed = degrade(rng, jitter_colours(rng, image))
         assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.floats(1, 30), angle=st.floats(0, np.pi))
+def test_what_moves_is_smeared_along_its_way_and_about_its_middle(length, angle):
+    image = np.zeros((101, 101), np.uint8)
+    image[40:61, 40:61] = 255
+    moved = smear(image, length=length, angle=angle).astype(float)
+    rows, columns = np.mgrid[:101, :101] - 50
+    total = moved.sum()
+    assert total == pytest.approx(image.sum(), rel=0.02)
+    middle = np.array([(moved * columns).sum(), (moved * rows).sum()]) / total
+    assert np.abs(middle).max() < 0.6
+    along, across = columns * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - columns * np.sin(angle)
+    still = (image * along.astype(float) ** 2).sum() / image.sum()
+    spread = (moved * (along - (moved * along).sum() / total) ** 2).sum() / total - still
+    assert spread == pytest.approx(length**2 / 12, abs=2 + 0.15 * length**2 / 12)
+    assert (moved * (across - (moved * across).sum() / total) ** 2).sum() / total - still < 2
+
+
+def test_cut_outs_that_move_fade_at_their_ends(monkeypatch):
+    """Where they fade the ground shows through; the mask is what is more there than the ground is."""
+    patch, shape = np.full((40, 40, 3), 255, np.uint8), np.ones((40, 40), np.uint8)
+    faded = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(samples, "MOVING_SHARE", share)
+        seen = []
+        for seed in range(20):
+            image, mask = paste(np.random.default_rng(seed), np.zeros((128, 128, 3), np.uint8), patch, shape)
+            light = image.max(-1).astype(float) / max(image.max(), 1)
+            seen.append(((light > 0.15) & (light < 0.85)).mean())
+            small = cv2.resize(light, (64, 64), interpolation=cv2.INTER_AREA)
+            assert (mask == (small > 0.5)).mean() > 0.97
+        faded[share] = np.mean(seen)
+    assert faded[1.0] > 1.5 * faded[0.0]

@@ -13,6 +13,7 @@ from sam2.train.data.augment import (
     jitter_colours,
     object_window,
     random_window,
+    smear,
     whole_window,
 )
 from sam2.train.nano.data.pack import PackedData
@@ -21,6 +22,10 @@ from sam2.train.nano.data.records import KINDS
 KIND_WEIGHTS = {"thing": 1.0, "whole": 1.5, "group": 1.0, "part": 0.25, "stuff": 0.25, "salient": 1.2}
 TURN_SHARE = 0.35
 """Cut-outs that are turned when pasted; a turned one fills less of its box."""
+MOVING_SHARE = 0.2
+"""Cut-outs that move while the shutter is open: their outlines are smeared."""
+MAX_SMEAR = 0.12
+"""Of their longer side: how far they move."""
 MAX_HUNG = 0.12
 """Share of the picture that an object on ropes covers at most."""
 SOURCE_WEIGHTS = {"coco128_pan": 1.6, "coco128_instances": 1.6, "ccp": 0.4, "photos": 0.4}
@@ -294,7 +299,7 @@ def _fan(rng: np.random.Generator, start: tuple[int, int], size: int, *, reach: 
 def _fitted(
     rng: np.random.Generator, patch: NDArray[np.uint8], mask: NDArray[np.uint8], *, longest: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A cut-out, ``longest`` pixels long, stretched, turned, mirrored, in other colours; and its opacity, 0..255."""
+    """A cut-out, ``longest`` pixels long, stretched, turned, smeared, in other colours; and its opacity, 0..255."""
     stretch = np.exp(rng.uniform(-0.25, 0.25))
     scale = longest / max(patch.shape[0] * stretch, patch.shape[1])
     rows = max(4, round(patch.shape[0] * scale * stretch))
@@ -306,6 +311,12 @@ def _fitted(
         patch, alpha = patch[:, ::-1], alpha[:, ::-1]
     if rng.random() < TURN_SHARE:
         patch, alpha = _turned(patch, alpha, float(rng.normal(0, 35)))
+    if rng.random() < MOVING_SHARE:
+        length, angle = float(rng.uniform(2, max(3.0, MAX_SMEAR * longest))), float(rng.uniform(0, np.pi))
+        edges = 4 * (int(np.ceil(length / 2)),)
+        patch = np.asarray(cv2.copyMakeBorder(patch, *edges, borderType=cv2.BORDER_REPLICATE), np.uint8)
+        alpha = np.asarray(cv2.copyMakeBorder(alpha, *edges, borderType=cv2.BORDER_CONSTANT, value=0), np.uint8)
+        patch, alpha = smear(patch, length=length, angle=angle), smear(alpha, length=length, angle=angle)
     return jitter_colours(rng, np.ascontiguousarray(patch), strength=0.7), np.ascontiguousarray(alpha)
 
 
