@@ -168,6 +168,7 @@ class Payload:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"\x00\x01not a checkpoint at all" * 50, "corrupt|no checkpoint"),
+        (b"hello\n", r"no checkpoint$|no safetensors"),
     ],
 )
 def test_says_what_the_file_is_instead(content: bytes, message: str, suffix: str, tmp_path: Path) -> None:

@@ -151,7 +151,9 @@ def _read_pickle(path: Path) -> Any:
                 " that runs whatever code it holds. Save the state dict alone and load that."
             ) from error
         raise ValueError(f"{path} is corrupt or no checkpoint: {error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except KeyError as error:  # text taken for an instruction of the unpickler: its number says nothing
+        raise ValueError(f"{path} is corrupt or no checkpoint") from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise ValueError(f"{path} is corrupt, truncated or no checkpoint: {error}") from error
 
 

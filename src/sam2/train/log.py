@@ -73,20 +73,25 @@ class TrainLog:
         """After :meth:`pause`."""
         self._since = time.monotonic()
 
-    def flush(self, step: int, **more: Any) -> None:
-        """Write a line about the steps since the last one, with ``more``; every process has to call it."""
+    def flush(self, step: int, **more: Any) -> dict[str, float]:
+        """Write a line about the steps since the last one, with ``more``; every process has to call it.
+
+        Returns:
+            The means over these steps and all processes; empty where there was no step.
+        """
         if not self._values:
-            return
+            return {}
         self.pause()
         means = self._means()
         seconds = max(self._seconds, 1e-9)
         images = self._images * self._accelerator.num_processes
-        loss = {name: means.pop(name) for name in ("loss",) if name in means}
+        loss = {name: value for name, value in means.items() if name == "loss"}  # comes first
         speed = {"images_per_second": images / seconds, **_peak_memory(self._accelerator)}
         self.write(step, {**loss, **means, **more, **speed})
         self._values.clear()
         self._images, self._seconds = 0, 0.0
         self.go_on()
+        return means
 
     def write(self, step: int, entry: Mapping[str, Any]) -> None:
         """Write a line: numbers to the trackers too. Only the main process does."""

@@ -74,6 +74,7 @@ class Training:
         step: steps done.
         evaluated: the step of the last validation; -1 before the first.
         skipped: steps in a row that were not taken, because the loss or the gradient was not finite.
+        fruitful: the last step known to have had an object in it, or the one this process began after.
         elapsed: seconds of all processes' clocks, those before a resumption included.
         loss: of the last step, of this process.
         scores: of the last validation.
@@ -96,6 +97,7 @@ class Training:
     step: int = 0
     evaluated: int = -1
     skipped: int = 0
+    fruitful: int = 0
     elapsed: float = 0.0
     loss: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)

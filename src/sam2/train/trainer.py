@@ -132,6 +132,7 @@ def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
     """Step after step, validating and saving in between; whether it was stopped before the end."""
     run = training.config.run
     batches = _batches(training) if not training.is_over else iter(())
+    training.fruitful = training.step
     stopped = False
     while True:
         if not stopped and _is_due(training):
@@ -140,7 +141,8 @@ def _run(training: Training, log: TrainLog, request: StopRequest) -> bool:
             break
         stopped = _step(training, batches, log, request)
         if training.step % run.log_every == 0 or training.is_over or stopped:
-            log.flush(training.step, epoch=training.epoch, **_rates(training), **_bad_samples(training))
+            means = log.flush(training.step, epoch=training.epoch, **_rates(training), **_bad_samples(training))
+            _mind_emptiness(training, log, objects=means.get("objects"))
         if training.step % run.save_every == 0:
             _save(training, log)
         log.show(training.step)
@@ -209,6 +211,18 @@ def _count_skipped(training: Training, finite: bool) -> None:
             f"the loss or its gradient was not finite in {MAX_SKIPPED} steps in a row, up to step {training.step}:"
             " lower optim.learning_rate, or look at the data; what was saved before is still there"
         )
+
+
+def _mind_emptiness(training: Training, log: TrainLog, *, objects: float | None) -> None:
+    """Say so when an epoch had no object in it: single samples may be empty, but nothing is learnt of such data."""
+    if objects != 0:
+        training.fruitful = training.step
+        return
+    epoch = max(1, training.stream.steps_per_epoch // training.config.run.accumulate)
+    if training.step - training.fruitful >= min(epoch, training.total):
+        cause = f"no sample of steps {training.fruitful + 1} to {training.step} has an object: see 'sam2 data check'"
+        log.write(training.step, {"event": "nothing to learn", "cause": cause})
+        training.fruitful = training.step
 
 
 def _evaluate(training: Training, log: TrainLog, request: StopRequest) -> bool:

@@ -307,6 +307,11 @@ def test_frames_of_a_video_in_coco(tmp_path: Path) -> None:
     assert worst_iou(records, MadeSet(tmp_path, {"clip.mp4": {t: truth[t] for t in (0, 2, 4)}})) == 1
 
 
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -318,6 +323,8 @@ def test_frames_of_a_video_in_coco(tmp_path: Path) -> None:
             lambda folder: made.save(folder / "masks" / "a.png", made.numbered(made.disks(0))).parents[1],
             "no pictures found",
         ),
+        (lambda folder: written(folder / "a.json", '{"images": [{"id'), r"a\.json is not JSON: Unterminated string"),
+        (lambda folder: written(folder / "a.json", '{"images": [], "annotations": []}'), r"a\.json lists no pictures"),
     ],
 )
 def test_what_cannot_be_used_is_said(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:

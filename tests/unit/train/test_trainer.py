@@ -277,6 +277,18 @@ def test_pictures_without_objects_are_survived(tmp_path: Path) -> None:
     entries = [entry for entry in read_log(tmp_path / "run") if "event" not in entry]
     assert min(entry["objects"] for entry in entries) == 0
     assert all(np.isfinite(entry["loss"]) for entry in entries)
+    assert "nothing to learn" not in {entry.get("event") for entry in read_log(tmp_path / "run")}
+
+
+def test_data_without_a_single_object_are_remarked_upon(tmp_path: Path) -> None:
+    data = make_discs(tmp_path / "data", count=4)
+    for path in (data / "masks").iterdir():
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(path)
+    result = run_small(tmp_path / "run", data, steps=2, clips=0.0)
+
+    assert result.step == 2
+    (said,) = [entry for entry in read_log(tmp_path / "run") if entry.get("event") == "nothing to learn"]
+    assert said["cause"] == "no sample of steps 1 to 2 has an object: see 'sam2 data check'"
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,8 +114,8 @@ def smear(image: Image, *, length: float, angle: float) -> Image:
     kernel = np.zeros((side, side), np.float32)
     middle, reach = side // 2, (length - 1) / 2
     step = (reach * np.cos(angle), reach * np.sin(angle))
-    ends = [(round(16 * (middle + sign * step[0])), round(16 * (middle + sign * step[1]))) for sign in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_8, 4)
+    start, end = ((round(16 * (middle + sign * step[0])), round(16 * (middle + sign * step[1]))) for sign in (-1, 1))
+    cv2.line(kernel, start, end, (1.0,), thickness=1, lineType=cv2.LINE_8, shift=4)  # in sixteenths of a pixel
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sam2.interop.files import read_json
 from sam2.interop.pictures import SUFFIXES
 from sam2.interop.sniff import detect_format
 from sam2.train.data.sources import READERS
@@ -37,6 +38,8 @@ def detect(path: Path) -> str:
     if path.is_file():
         found = _of_file(path)
         if found is None:
+            if path.suffix.lower() == ".json" and path.stat().st_size <= _LARGE:
+                read_json(path)  # says where it breaks off
             raise ValueError(f"path {path} is no file of annotations that is known here: expected {describe_formats()}")
         return found
     evidence: dict[str, Path] = {}

@@ -51,10 +51,13 @@ class PictureFinder:
         whose: whose pictures they are, for messages.
 
     Raises:
+        ValueError: there are no ``names``.
         FileNotFoundError: none of them is in any of the places.
     """
 
     def __init__(self, places: Sequence[Path], trees: Sequence[Path], names: Sequence[str], *, whose: Path) -> None:
+        if not names:
+            raise ValueError(f"{whose} lists no pictures")
         self._listings: dict[Path, frozenset[str]] = {}
         self._trees = [PictureFolder(tree) for tree in trees if tree.is_dir()]
         some = names[:: max(1, len(names) // _LOOKED_AT)]
